@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// How the library reports what went wrong. Hot calls are noexcept and return a 16-byte `Status`;
+// factories return a `Result<T>` that also carries the sentence; `.value()` throws for those who
+// like exceptions and traps where they are off. docs/errors.md lists every code with its cure.
+
+#include <engram/core/ids.hpp>
+
+#if ENGRAM_EXCEPTIONS
+#include <stdexcept>
+#endif
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// What went wrong. The numbers are stable.
+enum class Code : std::int32_t {
+  ok = 0,
+  invalid_config = 1,   ///< a size, head count, multiplier or modulus that cannot work
+  shape_mismatch = 2,   ///< two arrays of one call disagree; index: the offending extent
+  bad_token = 3,        ///< token id negative or beyond the map; index: its position
+  bad_state = 4,        ///< history of another length, or holding ids beyond the map
+  bad_parent = 5,       ///< draft tree: a parent that is not an earlier node; index: the node
+  bad_row = 6,          ///< row id beyond the table; index: its position
+  bad_sequence = 7,     ///< sequence starts not ascending or beyond the batch; index: the entry
+  too_narrow = 8,       ///< the caller's integer type cannot hold every row id; index: the largest
+  workspace_small = 9,  ///< index: the bytes needed
+  corrupt = 10,         ///< bytes that are not what they should be; index: byte offset or item
+  unsupported = 11,     ///< well-formed, but a kind that this library does not read
+  mismatch = 12,        ///< a size or digest that is not the expected one
+  io = 13,              ///< system_error: errno
+  out_of_memory = 14,
+};
+
+/// Outcome of a call: 16 bytes, trivially copyable, crosses C borders, callbacks and threads.
+struct [[nodiscard]] Status {
+  Code code = Code::ok;
+  std::int32_t system_error = 0;  ///< errno or a cudaError_t, 0 when none
+  Index index = -1;  ///< what `code` says: a position, a row, a byte offset; -1 when none
+
+  ENGRAM_HD constexpr bool ok() const noexcept { return code == Code::ok; }
+  friend constexpr bool operator==(const Status&, const Status&) = default;
+};
+static_assert(sizeof(Status) == 16 && std::is_trivially_copyable_v<Status>);
+
+/// The code's name as written in `Code`, for logs.
+constexpr const char* to_string(Code code) noexcept {
+  switch (code) {
+    case Code::ok:
+      return "ok";
+    case Code::invalid_config:
+      return "invalid_config";
+    case Code::shape_mismatch:
+      return "shape_mismatch";
+    case Code::bad_token:
+      return "bad_token";
+    case Code::bad_state:
+      return "bad_state";
+    case Code::bad_parent:
+      return "bad_parent";
+    case Code::bad_row:
+      return "bad_row";
+    case Code::bad_sequence:
+      return "bad_sequence";
+    case Code::too_narrow:
+      return "too_narrow";
+    case Code::workspace_small:
+      return "workspace_small";
+    case Code::corrupt:
+      return "corrupt";
+    case Code::unsupported:
+      return "unsupported";
+    case Code::mismatch:
+      return "mismatch";
+    case Code::io:
+      return "io";
+    case Code::out_of_memory:
+      return "out_of_memory";
+  }
+  return "unknown";
+}
+
+/// A failed status and the sentence that explains it: expected, found, where, which file.
+struct Failure {
+  Status status;
+  std::string message;
+};
+
+/// A failure from its parts.
+inline Failure fail(Code code, std::string message, Index index = -1, int system_error = 0) {
+  return {{code, system_error, index}, std::move(message)};
+}
+
+#if ENGRAM_EXCEPTIONS
+/// What `Result::value()` throws.
+class Error : public std::runtime_error {
+ public:
+  Error(Status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  Status status() const noexcept { return status_; }
+
+ private:
+  Status status_;
+};
+#endif
+
+ENGRAM_BEGIN_LOOPS
+[[noreturn]] inline void raise(const Failure& failure) {
+#if ENGRAM_EXCEPTIONS
+  throw Error(failure.status, failure.message);
+#else
+  (void)failure;
+  __builtin_trap();
+#endif
+}
+ENGRAM_END_LOOPS
+
+/// A value, or why there is none.
+///
+/// Returned by factories. `if (!r.ok()) log(r.message());` or `auto x = std::move(r).value();`.
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : value_(std::move(value)) {}              // NOLINT(google-explicit-constructor)
+  Result(Failure failure) : failure_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
+
+  bool ok() const noexcept { return value_.has_value(); }
+  Status status() const noexcept { return failure_.status; }
+  /// The sentence; empty when ok().
+  const std::string& message() const noexcept { return failure_.message; }
+  const Failure& failure() const noexcept { return failure_; }
+
+  /// The value. Throws `Error` when there is none; traps where exceptions are off.
+  ENGRAM_ALWAYS_INLINE T& value() & {
+    if (!ok()) raise(failure_);
+    return *value_;
+  }
+  ENGRAM_ALWAYS_INLINE const T& value() const& {
+    if (!ok()) raise(failure_);
+    return *value_;
+  }
+  ENGRAM_ALWAYS_INLINE T value() && {
+    if (!ok()) raise(failure_);
+    return std::move(*value_);
+  }
+
+ private:
+  std::optional<T> value_;
+  Failure failure_;
+};
+
+/// Nothing, or why the check failed.
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  Result() = default;
+  Result(Failure failure) : failure_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
+
+  bool ok() const noexcept { return failure_.status.ok(); }
+  Status status() const noexcept { return failure_.status; }
+  const std::string& message() const noexcept { return failure_.message; }
+  const Failure& failure() const noexcept { return failure_; }
+  ENGRAM_ALWAYS_INLINE void value() const {
+    if (!ok()) raise(failure_);
+  }
+
+ private:
+  Failure failure_;
+};
+
+/// The sentence for a status of a hot call, for logs: "address: bad_token at index 17 ...".
+inline std::string describe(Status status, std::string_view call) {
+  std::string s(call);
+  s += ": ";
+  s += to_string(status.code);
+  if (status.index >= 0) s += " at index " + std::to_string(status.index);
+  if (status.system_error != 0) s += " (system error " + std::to_string(status.system_error) + ")";
+  const char* reason = "";
+  switch (status.code) {
+    case Code::bad_token:
+      reason = "the token id there is negative or beyond the token map";
+      break;
+    case Code::bad_state:
+      reason =
+          "the state does not belong to this front end: its history has another length or ids "
+          "beyond the map";
+      break;
+    case Code::bad_parent:
+      reason = "a draft token's parent must be -1 or an earlier token";
+      break;
+    case Code::bad_row:
+      reason = "the row id there is beyond the table";
+      break;
+    case Code::bad_sequence:
+      reason = "sequence starts must begin at 0, never fall, and end inside the batch";
+      break;
+    case Code::shape_mismatch:
+      reason = "the arrays of the call disagree in size";
+      break;
+    case Code::too_narrow:
+      reason = "the integer type of the row ids cannot hold the table's last row";
+      break;
+    case Code::workspace_small:
+      reason = "the workspace is smaller than that many bytes";
+      break;
+    default:
+      break;
+  }
+  if (*reason != '\0') s.append(": ").append(reason);
+  return s;
+}
+
+ENGRAM_END_NAMESPACE

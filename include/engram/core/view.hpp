@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// A non-owning array of up to four dimensions over the caller's memory. The last extent is
+// contiguous, the others have any stride, because engines pad their rows. The memory space is part
+// of the type. Trivially copyable, so it also travels to a kernel by value.
+
+#include <engram/core/ids.hpp>
+#include <engram/core/space.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// T elements (const T: read only), row-major, last extent contiguous, not owned.
+///
+/// Copying copies the handle. No call checks an index: the functions that take views do.
+template <class T, int Rank, MemorySpace Space = HostSpace>
+class View {
+  static_assert(Rank >= 1 && Rank <= 4, "engram: a View has one to four dimensions");
+
+ public:
+  using element_type = T;
+  using space_type = Space;
+  static constexpr int rank = Rank;
+
+  /// Empty: data() is null and every extent is 0.
+  constexpr View() = default;
+
+  /// Dense [extents...] at `data`.
+  template <std::convertible_to<Index>... Extents>
+    requires(sizeof...(Extents) == Rank)
+  ENGRAM_HD constexpr explicit View(T* data, Extents... extents)
+      : data_(data), extent_{static_cast<Index>(extents)...} {
+    stride_[Rank - 1] = 1;
+    for (int r = Rank - 1; r > 0; --r) stride_[r - 1] = stride_[r] * extent_[r];
+  }
+
+  /// The elements of a contiguous container (std::vector, std::span, an array), host memory.
+  template <class C>
+    requires(Rank == 1 && std::same_as<Space, HostSpace> && requires(C & c) {
+      { c.data() } -> std::convertible_to<T*>;
+      { c.size() } -> std::convertible_to<std::size_t>;
+    })
+  constexpr View(C&& c)  // NOLINT(google-explicit-constructor): a container is its own view
+      : View(c.data(), static_cast<Index>(c.size())) {}
+
+  /// T to const T, and a space to one that is reachable from no more places.
+  template <class U, class From>
+    requires(SpaceConvertible<From, Space>&& std::is_convertible_v<U (*)[], T (*)[]> &&
+             !(std::same_as<U, T> && std::same_as<From, Space>))
+  ENGRAM_HD constexpr View(const View<U, Rank, From>& other)  // NOLINT(google-explicit-constructor)
+      : data_(other.data()) {
+    for (int r = 0; r < Rank; ++r) {
+      extent_[r] = other.extent(r);
+      stride_[r] = other.stride(r);
+    }
+  }
+
+  ENGRAM_HD constexpr T* data() const noexcept { return data_; }
+  ENGRAM_HD constexpr Index extent(int r) const noexcept { return extent_[r]; }
+  /// Distance in elements between neighbours along dimension r; the last one is 1.
+  ENGRAM_HD constexpr Index stride(int r) const noexcept { return stride_[r]; }
+  ENGRAM_HD constexpr bool empty() const noexcept { return data_ == nullptr; }
+
+  ENGRAM_HD constexpr Index size() const noexcept {
+    Index n = 1;
+    for (int r = 0; r < Rank; ++r) n *= extent_[r];
+    return n;
+  }
+
+  template <std::convertible_to<Index>... I>
+    requires(sizeof...(I) == Rank)
+  ENGRAM_HD constexpr T& operator()(I... index) const noexcept {
+    const Index at[Rank] = {static_cast<Index>(index)...};
+    Index offset = at[Rank - 1];
+    for (int r = 0; r + 1 < Rank; ++r) offset += at[r] * stride_[r];
+    return data_[offset];
+  }
+
+  /// The same memory with rows of dimension r `stride` elements apart (r < Rank - 1).
+  ENGRAM_HD constexpr View with_stride(int r, Index stride) const noexcept {
+    View v = *this;
+    v.stride_[r] = stride;
+    return v;
+  }
+
+  /// Elements [begin, begin + count) of dimension 0.
+  ENGRAM_HD constexpr View slice(Index begin, Index count) const noexcept {
+    View v = *this;
+    v.data_ += begin * stride_[0];
+    v.extent_[0] = count;
+    return v;
+  }
+
+  /// Element i of dimension r, as a view of one dimension less: rows.at(1, layer) is [T, H].
+  ENGRAM_HD constexpr View<T, Rank - 1, Space> at(int r, Index i) const noexcept {
+    static_assert(Rank > 1, "engram: View::at needs two dimensions or more");
+    View<T, Rank - 1, Space> v;
+    v.data_ = data_ + i * stride_[r];
+    for (int from = 0, to = 0; from < Rank; ++from) {
+      if (from == r) continue;
+      v.extent_[to] = extent_[from];
+      v.stride_[to++] = stride_[from];
+    }
+    return v;
+  }
+
+ private:
+  template <class, int, MemorySpace>
+  friend class View;
+
+  T* data_ = nullptr;
+  Index extent_[Rank] = {};
+  Index stride_[Rank] = {};
+};
+
+ENGRAM_END_NAMESPACE
