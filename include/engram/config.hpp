@@ -34,8 +34,7 @@
 #endif
 
 /// 1 when loops may carry x86 `target("...")` copies chosen at run time (GNU vector extensions).
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__) && !defined(__CUDACC__) && \
-    !defined(ENGRAM_NO_TARGET_CLONES)
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
 #define ENGRAM_X86_TARGETS 1
 #else
 #define ENGRAM_X86_TARGETS 0

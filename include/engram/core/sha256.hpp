@@ -4,10 +4,8 @@
 // SHA-256 (FIPS 180-4). Layouts, token maps and tables are recognised by it, in the same form in
 // which the maps of released models were published. Not a hot path: about 0.3 GB/s.
 
-#include <engram/core/ids.hpp>
+#include <engram/core/bytes.hpp>
 
-#include <cstddef>
-#include <span>
 #include <string>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -15,7 +13,7 @@ ENGRAM_BEGIN_NAMESPACE
 /// Running SHA-256. Feed bytes in any pieces, then read the digest once.
 class Sha256 {
  public:
-  void update(std::span<const std::byte> bytes) noexcept;
+  void update(Bytes bytes) noexcept;
   /// Lower-case hexadecimal, 64 characters. The object is spent afterwards.
   std::string hex() noexcept;
 
@@ -27,7 +25,7 @@ class Sha256 {
 };
 
 /// SHA-256 of the bytes, lower-case hexadecimal.
-inline std::string sha256_hex(std::span<const std::byte> bytes) {
+inline std::string sha256_hex(Bytes bytes) {
   Sha256 sha;
   sha.update(bytes);
   return sha.hex();
@@ -74,9 +72,9 @@ inline void sha256_block(std::uint32_t (&state)[8], const std::byte* block) noex
 }
 ENGRAM_END_LOOPS
 
-inline void Sha256::update(std::span<const std::byte> bytes) noexcept {
-  for (const std::byte b : bytes) {
-    block_[length_++ % 64] = b;
+inline void Sha256::update(Bytes bytes) noexcept {
+  for (Index i = 0; i < bytes.size(); ++i) {
+    block_[length_++ % 64] = bytes(i);
     if (length_ % 64 == 0) sha256_block(state_, block_);
   }
 }
@@ -85,11 +83,11 @@ inline std::string Sha256::hex() noexcept {
   const std::uint64_t bits = length_ * 8;
   const std::byte one{0x80};
   const std::byte zero{0};
-  update({&one, 1});
-  while (length_ % 64 != 56) update({&zero, 1});
+  update(Bytes(&one, 1));
+  while (length_ % 64 != 56) update(Bytes(&zero, 1));
   for (int shift = 56; shift >= 0; shift -= 8) {
     const std::byte b{static_cast<unsigned char>(bits >> shift)};
-    update({&b, 1});
+    update(Bytes(&b, 1));
   }
   std::string text;
   for (const std::uint32_t word : state_)

@@ -6,13 +6,12 @@
 // like exceptions and traps where they are off. docs/errors.md lists every code with its cure.
 
 #include <engram/core/ids.hpp>
+#include <engram/core/sentence.hpp>
 
 #if ENGRAM_EXCEPTIONS
 #include <stdexcept>
 #endif
-#include <optional>
-#include <string>
-#include <string_view>
+#include <new>
 #include <utility>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -90,9 +89,13 @@ struct Failure {
   std::string message;
 };
 
-/// A failure from its parts.
+/// A failure from its parts: `fail(Code::mismatch, {"expected ", 3, ", found ", n})`.
 inline Failure fail(Code code, std::string message, Index index = -1, int system_error = 0) {
   return {{code, system_error, index}, std::move(message)};
+}
+inline Failure fail(Code code, std::initializer_list<Piece> message, Index index = -1,
+                    int system_error = 0) {
+  return fail(code, sentence(message), index, system_error);
 }
 
 #if ENGRAM_EXCEPTIONS
@@ -120,14 +123,22 @@ ENGRAM_END_LOOPS
 
 /// A value, or why there is none.
 ///
-/// Returned by factories. `if (!r.ok()) log(r.message());` or `auto x = std::move(r).value();`.
+/// Returned by factories; moves, but is not copied or assigned. `if (!r.ok()) log(r.message());` or
+/// `auto x = std::move(r).value();`.
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}              // NOLINT(google-explicit-constructor)
+  Result(T value) : value_(std::move(value)), ok_(true) {}   // NOLINT(google-explicit-constructor)
   Result(Failure failure) : failure_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
+  Result(Result&& other) : ok_(other.ok_), failure_(std::move(other.failure_)) {
+    if (ok_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
+  }
+  Result& operator=(Result&&) = delete;
+  ~Result() {
+    if (ok_) value_.~T();
+  }
 
-  bool ok() const noexcept { return value_.has_value(); }
+  bool ok() const noexcept { return ok_; }
   Status status() const noexcept { return failure_.status; }
   /// The sentence; empty when ok().
   const std::string& message() const noexcept { return failure_.message; }
@@ -136,19 +147,22 @@ class [[nodiscard]] Result {
   /// The value. Throws `Error` when there is none; traps where exceptions are off.
   ENGRAM_ALWAYS_INLINE T& value() & {
     if (!ok()) raise(failure_);
-    return *value_;
+    return value_;
   }
   ENGRAM_ALWAYS_INLINE const T& value() const& {
     if (!ok()) raise(failure_);
-    return *value_;
+    return value_;
   }
   ENGRAM_ALWAYS_INLINE T value() && {
     if (!ok()) raise(failure_);
-    return std::move(*value_);
+    return std::move(value_);
   }
 
  private:
-  std::optional<T> value_;
+  union {
+    T value_;
+  };
+  bool ok_ = false;
   Failure failure_;
 };
 
@@ -171,46 +185,36 @@ class [[nodiscard]] Result<void> {
   Failure failure_;
 };
 
-/// The sentence for a status of a hot call, for logs: "address: bad_token at index 17 ...".
-inline std::string describe(Status status, std::string_view call) {
-  std::string s(call);
-  s += ": ";
-  s += to_string(status.code);
-  if (status.index >= 0) s += " at index " + std::to_string(status.index);
-  if (status.system_error != 0) s += " (system error " + std::to_string(status.system_error) + ")";
-  const char* reason = "";
-  switch (status.code) {
+/// Why a hot call returned this code; empty where the code says it all.
+constexpr const char* reason(Code code) noexcept {
+  switch (code) {
     case Code::bad_token:
-      reason = "the token id there is negative or beyond the token map";
-      break;
+      return ": the token id there is negative or beyond the token map";
     case Code::bad_state:
-      reason =
-          "the state does not belong to this front end: its history has another length or ids "
-          "beyond the map";
-      break;
+      return ": the state's history has another length, or ids beyond the map";
     case Code::bad_parent:
-      reason = "a draft token's parent must be -1 or an earlier token";
-      break;
+      return ": a draft token's parent must be -1 or an earlier token";
     case Code::bad_row:
-      reason = "the row id there is beyond the table";
-      break;
+      return ": the row id there is beyond the table";
     case Code::bad_sequence:
-      reason = "sequence starts must begin at 0, never fall, and end inside the batch";
-      break;
+      return ": sequence starts must begin at 0, never fall, and end inside the batch";
     case Code::shape_mismatch:
-      reason = "the arrays of the call disagree in size";
-      break;
+      return ": the arrays of the call disagree; the index is the extent expected";
     case Code::too_narrow:
-      reason = "the integer type of the row ids cannot hold the table's last row";
-      break;
+      return ": the integer type of the row ids cannot hold the table's last row";
     case Code::workspace_small:
-      reason = "the workspace is smaller than that many bytes";
-      break;
+      return ": the workspace must have at least that many bytes";
     default:
-      break;
+      return "";
   }
-  if (*reason != '\0') s.append(": ").append(reason);
-  return s;
+}
+
+/// The sentence for a status of a hot call: "address: bad_token at index 17: the token id ...".
+inline std::string describe(Status status, std::string_view call) {
+  std::string text = sentence({call, ": ", to_string(status.code)});
+  if (status.index >= 0) text += sentence({" at index ", status.index});
+  if (status.system_error != 0) text += sentence({", system error ", status.system_error});
+  return text += reason(status.code);
 }
 
 ENGRAM_END_NAMESPACE

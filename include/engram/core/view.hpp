@@ -11,6 +11,7 @@
 #include <concepts>
 #include <cstddef>
 #include <type_traits>
+#include <utility>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -116,5 +117,14 @@ class View {
   Index extent_[Rank] = {};
   Index stride_[Rank] = {};
 };
+
+/// View(container) reads the container: std::vector<int> gives View<const int, 1>.
+template <class C>
+  requires requires(const C& c) { c.data(); }
+View(const C&)->View<const std::remove_reference_t<decltype(*std::declval<const C&>().data())>, 1>;
+
+/// View(view) of a view keeps its space and forbids writing.
+template <class T, class Space>
+View(const View<T, 1, Space>&) -> View<const T, 1, Space>;
 
 ENGRAM_END_NAMESPACE

@@ -9,6 +9,7 @@
 #include <engram/core/status.hpp>
 #include <engram/tokenizer/compressor.hpp>
 
+#include <cstring>
 #include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -27,7 +28,7 @@ class TokenMap {
   /// Reads a saved map: little-endian int32, one entry a token id (the form that is digested).
   ///
   /// Fails like make(), and with corrupt when the byte count is no multiple of 4.
-  static Result<TokenMap> from_bytes(std::span<const std::byte> bytes, Index canonical_size = 0);
+  static Result<TokenMap> from_bytes(Bytes bytes, Index canonical_size = 0);
 
   /// ok, or a mismatch sentence when the map is not the expected one. 0 or "" skips that check.
   ///
@@ -44,10 +45,10 @@ class TokenMap {
   /// SHA-256 of the map as little-endian int32, the form published for released models.
   std::string digest() const { return sha256_hex(bytes()); }
   /// The map as it is saved: little-endian int32.
-  std::span<const std::byte> bytes() const noexcept {
-    return std::as_bytes(std::span(canonical_ids_));
+  Bytes bytes() const noexcept {
+    return Bytes(reinterpret_cast<const std::byte*>(canonical_ids_.data()), 4 * vocab_size());
   }
-  std::span<const std::int32_t> canonical_ids() const noexcept { return canonical_ids_; }
+  View<const std::int32_t, 1> canonical_ids() const noexcept { return canonical_ids_; }
 
  private:
   TokenMap(std::vector<std::int32_t> ids, Index canonical_size)
@@ -67,47 +68,39 @@ inline Result<TokenMap> TokenMap::make(std::vector<std::int32_t> canonical_ids,
   Index largest = -1;
   for (Index i = 0; i < entries; ++i) {
     const std::int32_t id = canonical_ids[static_cast<std::size_t>(i)];
-    if (id < 0 || (canonical_size > 0 && id >= canonical_size))
-      return fail(Code::corrupt,
-                  "token map: entry " + std::to_string(i) + " is " + std::to_string(id) +
-                      (canonical_size > 0
-                           ? ", expected a canonical id below " + std::to_string(canonical_size)
-                           : ", expected a canonical id that is not negative"),
-                  i);
+    if (id < 0)
+      return fail(Code::corrupt, {"token map: entry ", i, " is ", id, ", which is negative"}, i);
+    if (canonical_size > 0 && id >= canonical_size)
+      return fail(
+          Code::corrupt,
+          {"token map: entry ", i, " is ", id, ", expected a canonical id below ", canonical_size},
+          i);
     if (id > largest) largest = id;
   }
   return TokenMap(std::move(canonical_ids), canonical_size > 0 ? canonical_size : largest + 1);
 }
 
-inline Result<TokenMap> TokenMap::from_bytes(std::span<const std::byte> bytes,
-                                             Index canonical_size) {
+inline Result<TokenMap> TokenMap::from_bytes(Bytes bytes, Index canonical_size) {
   if (bytes.size() % 4 != 0)
-    return fail(Code::corrupt,
-                "token map: " + std::to_string(bytes.size()) +
-                    " bytes, expected a multiple of 4 (little-endian int32)",
-                static_cast<Index>(bytes.size()));
-  std::vector<std::int32_t> ids(bytes.size() / 4);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    std::uint32_t word = 0;
-    for (unsigned b = 0; b < 4; ++b)
-      word |= std::to_integer<std::uint32_t>(bytes[4 * i + b]) << (8 * b);
-    ids[i] = static_cast<std::int32_t>(word);
-  }
+    return fail(
+        Code::corrupt,
+        {"token map: ", bytes.size(), " bytes, expected a multiple of 4 (little-endian int32)"},
+        bytes.size());
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(bytes.size() / 4));
+  if (!ids.empty()) std::memcpy(ids.data(), bytes.data(), 4 * ids.size());
   return make(std::move(ids), canonical_size);
 }
 
 inline Result<void> TokenMap::expect(Index vocab_size, Index canonical_size,
                                      const std::string& digest) const {
-  const auto wrong = [](const char* what, const std::string& expected, const std::string& found) {
-    return fail(Code::mismatch, std::string("token map: ") + what + " is " + found + ", expected " +
-                                    expected + "; every address depends on the map");
+  const auto wrong = [](const char* what, Piece expected, Piece found) {
+    return fail(Code::mismatch, {"token map: ", what, " is ", found.text(), ", expected ",
+                                 expected.text(), "; every address depends on the map"});
   };
   if (vocab_size != 0 && vocab_size != this->vocab_size())
-    return wrong("number of entries", std::to_string(vocab_size),
-                 std::to_string(this->vocab_size()));
+    return wrong("number of entries", vocab_size, this->vocab_size());
   if (canonical_size != 0 && canonical_size != canonical_size_)
-    return wrong("compressed size", std::to_string(canonical_size),
-                 std::to_string(canonical_size_));
+    return wrong("compressed size", canonical_size, canonical_size_);
   if (!digest.empty()) {
     if (const std::string found = this->digest(); found != digest)
       return wrong("digest", digest, found);

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Row ids of a batch of windows. The plain loop serves every addresser. On x86 processors with
+// AVX-512 the remainders of eight heads are taken at once in floating point and corrected to be
+// exact; which loop runs is decided at run time, so that a program built with plain -O2 has it.
+
+#include <engram/addressing/modular_hash.hpp>
+#include <engram/core/view.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+ENGRAM_BEGIN_LOOPS
+
+#if ENGRAM_X86_TARGETS
+
+/// Whether this processor runs the AVX-512 loop.
+inline bool has_avx512() noexcept {
+  static const bool yes = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+  return yes;
+}
+
+/// Whether the calling thread rounds to nearest, as the floating-point quotient below assumes.
+inline bool rounds_to_nearest() noexcept {
+  const volatile double one = 1.0;
+  const volatile double tiny = 0x1p-60;
+  return one + tiny == one && one - tiny == one && -one - tiny == -one;
+}
+
+/// Below this modulus the quotient of a 64-bit mix has too many bits for a double's estimate.
+inline constexpr std::uint64_t avx512_smallest_modulus = 1 << 15;
+
+/// hash_window for a batch, eight columns at a time. The same bits as hash_window.
+///
+/// The quotient q = n / d of a mix n < 2^64 by d >= 2^15 is below 2^49. The double nearest to n and
+/// the double nearest to 1 / d are each off by at most 2^-53 of their value, so the estimate is off
+/// by less than 1/8; adding 1.5 * 2^52 rounds it to the integer in the low bits of the sum. So
+/// n - q * d lies strictly between -d and d, and one addition of d makes it the remainder.
+template <class Mix, class Row>
+__attribute__((target("avx512f,avx512dq"))) void hash_windows_avx512(const ModularHashRef& hash,
+                                                                     const NgramWindow* windows,
+                                                                     Index count, Row* rows,
+                                                                     Index stride) noexcept {
+  using U64x8 = std::uint64_t __attribute__((vector_size(64)));
+  using I64x8 = std::int64_t __attribute__((vector_size(64)));
+  using F64x8 = double __attribute__((vector_size(64)));
+  using I32x8 = std::int32_t __attribute__((vector_size(32)));
+  const F64x8 round = F64x8{} + 0x1.8p52;
+  const U64x8 round_bits = (U64x8)round;
+  for (Index t = 0; t < count; ++t) {
+    const std::int32_t* ids = windows[t].ids;
+    const auto product = [&](int s) {
+      return static_cast<std::uint64_t>(ids[s] < 0 ? hash.pad : ids[s]) * hash.multipliers[s];
+    };
+    Row* out = rows + t * stride;
+    Index column = 0;
+    std::uint64_t mix = Mix::combine(hash.salt, product(0));
+    for (int order = 0; order < hash.orders; ++order) {
+      mix = Mix::combine(mix, product(order + 1));
+      const U64x8 n = U64x8{} + mix;
+      const F64x8 x = F64x8{} + static_cast<double>(mix);
+      for (int left = hash.heads; left > 0; left -= 8) {
+        U64x8 divisor;
+        F64x8 inverse;
+        I64x8 offset;
+        __builtin_memcpy(&divisor, hash.divisors + column, 64);
+        __builtin_memcpy(&inverse, hash.quotients + column, 64);
+        __builtin_memcpy(&offset, hash.offsets + column, 64);
+        const U64x8 quotient = (U64x8)(x * inverse + round) - round_bits;
+        const I64x8 rest = (I64x8)(n - quotient * divisor);
+        const I64x8 row = rest + ((I64x8)divisor & (rest >> 63)) + offset;
+        if (left < 8) {
+          for (int lane = 0; lane < left; ++lane) out[column++] = static_cast<Row>(row[lane]);
+        } else {
+          if constexpr (sizeof(Row) == 8) {
+            __builtin_memcpy(out + column, &row, 64);
+          } else {
+            const I32x8 narrow = __builtin_convertvector(row, I32x8);
+            __builtin_memcpy(out + column, &narrow, 32);
+          }
+          column += 8;
+        }
+      }
+    }
+  }
+}
+
+#endif  // ENGRAM_X86_TARGETS
+
+/// The rows of `count` windows in every layer. Writes nothing else.
+///
+/// rows  [count, L, H] int32 or int64, wide enough for the last row, token and layer strides free,
+///       host memory.
+template <Addresser A, class Row>
+void address_windows(const A& addresser, const NgramWindow* windows, Index count,
+                     View<Row, 3> rows) noexcept {
+  RowId ids[(max_order - 1) * max_heads];
+  for (Index t = 0; t < count; ++t) {
+    for (int l = 0; l < addresser.num_layers(); ++l) {
+      addresser.address(l, windows[t], ids);
+      for (Index c = 0; c < addresser.num_columns(); ++c)
+        rows(t, l, c) = static_cast<Row>(to_integer(ids[c]));
+    }
+  }
+}
+
+/// The same for remainder hashes.
+template <class Mix, class Row>
+void address_windows(const ModularHash<Mix>& addresser, const NgramWindow* windows, Index count,
+                     View<Row, 3> rows) noexcept {
+#if ENGRAM_X86_TARGETS
+  const bool wide = has_avx512() && addresser.smallest_modulus() >= avx512_smallest_modulus &&
+                    rounds_to_nearest();
+#endif
+  for (int l = 0; l < addresser.num_layers(); ++l) {
+    const ModularHashRef hash = addresser.ref(l);
+    const View<Row, 2> layer = rows.at(1, l);
+#if ENGRAM_X86_TARGETS
+    if (wide) {
+      hash_windows_avx512<Mix>(hash, windows, count, layer.data(), layer.stride(0));
+      continue;
+    }
+#endif
+    for (Index t = 0; t < count; ++t)
+      hash_window<Mix>(hash, windows[t], layer.data() + t * layer.stride(0));
+  }
+}
+
+ENGRAM_END_LOOPS
+ENGRAM_END_NAMESPACE

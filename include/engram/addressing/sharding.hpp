@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Which rank holds which rows when a table is split, and under which local number. Three splits are
+// in use: by row range, by contiguous heads, and by strided heads. The last keeps the ranks evenly
+// loaded on real text, where short n-grams repeat and long ones do not.
+
+#include <engram/addressing/layout.hpp>
+#include <engram/core/view.hpp>
+
+#include <concepts>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// A split of one layer's table over `num_ranks()` ranks: every row has one owner and one local id.
+template <class S>
+concept Sharding = requires(const S s, int rank, RowId row, LocalRowId local) {
+  { s.num_ranks() } -> std::same_as<int>;
+  { s.owner(row) } -> std::same_as<int>;
+  { s.to_local(row) } -> std::same_as<LocalRowId>;
+  { s.to_global(rank, local) } -> std::same_as<RowId>;
+  { s.local_rows(rank) } -> std::same_as<Index>;
+};
+
+/// Rank r holds rows [r * ceil(rows / ranks), ...), as DeepSeek's own tensor-parallel code splits.
+class RowRangeSharding {
+ public:
+  /// Precondition: rows >= 1, ranks >= 1.
+  constexpr RowRangeSharding(Index rows, int ranks) noexcept
+      : rows_(rows), ranks_(ranks), per_rank_((rows + ranks - 1) / ranks) {}
+
+  constexpr int num_ranks() const noexcept { return ranks_; }
+  /// Precondition for the three: 0 <= row < rows.
+  constexpr int owner(RowId row) const noexcept {
+    return static_cast<int>(to_integer(row) / per_rank_);
+  }
+  constexpr LocalRowId to_local(RowId row) const noexcept {
+    return LocalRowId{to_integer(row) % per_rank_};
+  }
+  constexpr RowId to_global(int rank, LocalRowId local) const noexcept {
+    return RowId{rank * per_rank_ + to_integer(local)};
+  }
+  /// Rows the rank really holds; the last ranks may hold fewer than the others, or none.
+  constexpr Index local_rows(int rank) const noexcept {
+    const Index left = rows_ - rank * per_rank_;
+    return left < 0 ? 0 : left < per_rank_ ? left : per_rank_;
+  }
+
+ private:
+  Index rows_;
+  int ranks_;
+  Index per_rank_;
+};
+
+/// Whole heads to ranks. On a rank its heads follow each other in ascending order.
+class HeadSharding {
+ public:
+  /// Contiguous: rank r holds the heads [r * ceil(H / ranks), ...).
+  static HeadSharding contiguous(const LayerLayout& layer, int ranks) {
+    const int columns = static_cast<int>(layer.moduli.size());
+    const int per_rank = (columns + ranks - 1) / ranks;
+    return HeadSharding(layer, ranks, [per_rank](int column) { return column / per_rank; });
+  }
+  /// Strided: rank r holds the heads r, r + ranks, r + 2 * ranks, ...: some of every order.
+  static HeadSharding strided(const LayerLayout& layer, int ranks) {
+    return HeadSharding(layer, ranks, [ranks](int column) { return column % ranks; });
+  }
+
+  int num_ranks() const noexcept { return static_cast<int>(local_rows_.size()); }
+  int owner(RowId row) const noexcept { return columns_[find(row)].rank; }
+  LocalRowId to_local(RowId row) const noexcept {
+    const Column& column = columns_[find(row)];
+    return LocalRowId{to_integer(row) - column.first + column.local_first};
+  }
+  RowId to_global(int rank, LocalRowId local) const noexcept {
+    RowId row = no_row;
+    for (const Column& column : columns_)
+      if (column.rank == rank && column.local_first <= to_integer(local))
+        row = RowId{to_integer(local) - column.local_first + column.first};
+    return row;
+  }
+  Index local_rows(int rank) const noexcept { return local_rows_[static_cast<std::size_t>(rank)]; }
+  /// The rank that holds a head.
+  int owner(HeadId head) const noexcept {
+    return columns_[static_cast<std::size_t>(to_integer(head))].rank;
+  }
+
+ private:
+  struct Column {
+    Index first;        // global id of the head's first row
+    Index local_first;  // and its local id
+    int rank;
+  };
+
+  template <class RankOf>
+  HeadSharding(const LayerLayout& layer, int ranks, RankOf rank_of)
+      : local_rows_(static_cast<std::size_t>(ranks), 0) {
+    for (std::size_t c = 0; c < layer.moduli.size(); ++c) {
+      const int rank = rank_of(static_cast<int>(c));
+      Index& used = local_rows_[static_cast<std::size_t>(rank)];
+      columns_.push_back({layer.offsets[c], used, rank});
+      used += static_cast<Index>(layer.moduli[c]);
+    }
+  }
+
+  std::size_t find(RowId row) const noexcept {
+    std::size_t low = 0;
+    for (std::size_t size = columns_.size(); size > 1;) {
+      const std::size_t half = size / 2;
+      if (columns_[low + half].first <= to_integer(row)) low += half;
+      size -= half;
+    }
+    return low;
+  }
+
+  std::vector<Column> columns_;
+  std::vector<Index> local_rows_;
+};
+
+static_assert(Sharding<RowRangeSharding> && Sharding<HeadSharding>);
+
+/// How unevenly a batch loads the ranks: the busiest rank's reads over the mean. 1 is even.
+///
+/// rows  [n] rows to be read, usually the unique ones of a batch (dedupe.hpp); -1 is not counted.
+/// Returns 1 when nothing is read.
+template <Sharding S, class Row>
+double rank_imbalance(const S& sharding, View<const Row, 1> rows) {
+  std::vector<Index> reads(static_cast<std::size_t>(sharding.num_ranks()), 0);
+  Index total = 0;
+  for (Index i = 0; i < rows.extent(0); ++i) {
+    const RowId row{rows(i)};
+    if (row == no_row) continue;
+    ++reads[static_cast<std::size_t>(sharding.owner(row))];
+    ++total;
+  }
+  Index most = 0;
+  for (const Index n : reads) most = n > most ? n : most;
+  return total == 0 ? 1.0
+                    : static_cast<double>(most) * static_cast<double>(reads.size()) /
+                          static_cast<double>(total);
+}
+
+ENGRAM_END_NAMESPACE

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Whole small files in one call: configurations, tokenizers, token maps. A failure is a sentence
+// with the path and the system's reason, and a file that could not be written to its end never
+// stands under its final name. Tables are not read this way: see storage/.
+
+#include <engram/core/status.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <system_error>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// "cannot read x.json: No such file or directory", with errno in the status.
+inline Failure file_failure(const char* action, const std::string& path, int error) {
+  return fail(Code::io,
+              std::string("cannot ") + action + " " + path + ": " +
+                  std::generic_category().message(error != 0 ? error : EIO),
+              -1, error != 0 ? error : EIO);
+}
+
+/// The bytes of a file, or of anything else that can be read to an end (a pipe).
+///
+/// Fails with io (system_error: errno); a directory is refused that way.
+inline Result<std::string> read_file(const std::string& path) {
+  struct Closer {
+    void operator()(std::FILE* f) const noexcept { std::fclose(f); }
+  };
+  errno = 0;
+  const std::unique_ptr<std::FILE, Closer> file(std::fopen(path.c_str(), "rb"));
+  if (!file) return file_failure("open", path, errno);
+  std::string bytes;
+  std::size_t used = 0;
+  for (;;) {
+    bytes.resize(used < 65536 ? 65536 : 2 * used);
+    errno = 0;
+    const std::size_t got = std::fread(bytes.data() + used, 1, bytes.size() - used, file.get());
+    used += got;
+    if (used < bytes.size()) break;
+  }
+  if (std::ferror(file.get()) != 0) return file_failure("read", path, errno);
+  bytes.resize(used);
+  return bytes;
+}
+
+/// Writes into the file that `path` names now, from its beginning; `created` says whether it could
+/// be opened for that. After a failure a part of the bytes may be there.
+inline Result<void> write_in_place(const std::string& path, std::span<const std::byte> bytes,
+                                   bool& created) {
+  errno = 0;
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  created = file != nullptr;
+  if (!created) return file_failure("create", path, errno);
+  int error = 0;
+  const std::size_t written = bytes.empty() ? 0 : std::fwrite(bytes.data(), 1, bytes.size(), file);
+  if (written != bytes.size() || std::fflush(file) != 0) error = errno != 0 ? errno : EIO;
+  if (std::fclose(file) != 0 && error == 0) error = errno != 0 ? errno : EIO;
+  if (error != 0) return file_failure("write", path, error);
+  return {};
+}
+
+/// Replaces or creates the file: writes `path`.tmp, then renames it. After a failure the old file,
+/// if any, is as it was and the temporary one is gone. A symbolic link stays and its target is
+/// replaced. A device, a pipe and what a dangling link names are written in place, where a failure
+/// can leave a part. Not flushed to the disk itself: after a power cut the file may be missing or
+/// empty. Two writers of one path at a time are the caller's error.
+///
+/// Fails with io (system_error: errno); a directory is refused that way.
+inline Result<void> write_file(const std::string& path, std::span<const std::byte> bytes) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  bool created = false;
+  fs::path target(path);
+  if (fs::is_symlink(fs::symlink_status(target, error))) {
+    target = fs::canonical(target, error);
+    if (error) return write_in_place(path, bytes, created);
+  }
+  const fs::file_status there = fs::status(target, error);
+  if (fs::is_directory(there)) return file_failure("write", path, EISDIR);
+  if (fs::exists(there) && !fs::is_regular_file(there)) return write_in_place(path, bytes, created);
+  const std::string final_path = target.string();
+  const std::string partial = final_path + ".tmp";
+  if (auto written = write_in_place(partial, bytes, created); !written.ok()) {
+    if (created) std::remove(partial.c_str());
+    return written;
+  }
+  fs::rename(partial, target, error);
+  if (error) {
+    std::remove(partial.c_str());
+    return file_failure("rename to", final_path, error.value());
+  }
+  return {};
+}
+
+ENGRAM_END_NAMESPACE

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Where the look-back of an n-gram stops. Four causes exist: the sequence starts (the initial
+// state), a position is masked, a document starts inside the sequence (both are marks of the call),
+// or the model was trained to stop at its end-of-sequence token (a policy, because it follows from
+// the ids).
+
+#include <engram/core/status.hpp>
+#include <engram/core/view.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// What a position is, one byte a token; the bits combine.
+enum class Mark : std::uint8_t {
+  token = 0,  ///< an ordinary token
+  dead = 1,   ///< masked (image patch): its id is not looked at, its rows are those of the all-pad
+              ///< window, and no n-gram reaches over it
+  start = 2,  ///< first token of a document: no n-gram reaches before it
+  padding = 4,  ///< unused slot of a fixed-size batch: row -1, the state passes over it unchanged
+};
+
+ENGRAM_HD constexpr bool has(Mark marks, Mark bit) noexcept {
+  return (static_cast<unsigned>(marks) & static_cast<unsigned>(bit)) != 0;
+}
+
+/// Which boundary a model was trained with. Part of the layout and of its digest.
+enum class BoundaryKind : std::int32_t {
+  sequence_start = 0,  ///< start of sequence and masked positions only (DeepSeek-V4.1, the paper)
+  eos = 1,  ///< also after each end-of-sequence token, which closes its own segment (Qwen)
+  position_reset = 2,  ///< also where position ids start again (packed documents)
+};
+
+struct BoundaryRule {
+  BoundaryKind kind = BoundaryKind::sequence_start;
+  std::int32_t eos = -1;  ///< canonical id, -1 unless kind is eos
+
+  friend constexpr bool operator==(const BoundaryRule&, const BoundaryRule&) = default;
+};
+
+/// Boundary policy: nothing in the ids stops the look-back.
+struct SequenceStart {
+  ENGRAM_HD constexpr bool closes(CanonicalId) const noexcept { return false; }
+  constexpr BoundaryRule rule() const noexcept { return {}; }
+};
+
+/// Boundary policy: n-grams after `eos` do not reach back to it; its own still reach back.
+struct EosBarrier {
+  CanonicalId eos;
+
+  ENGRAM_HD constexpr bool closes(CanonicalId id) const noexcept { return id == eos; }
+  constexpr BoundaryRule rule() const noexcept { return {BoundaryKind::eos, to_integer(eos)}; }
+};
+
+/// Boundary policy: documents start where the caller sets Mark::start (see mark_position_resets).
+struct PositionReset {
+  ENGRAM_HD constexpr bool closes(CanonicalId) const noexcept { return false; }
+  constexpr BoundaryRule rule() const noexcept { return {BoundaryKind::position_reset, -1}; }
+};
+
+/// Boundary policy chosen at run time, from a layout.
+struct RuntimeBoundary {
+  BoundaryRule stored;
+
+  ENGRAM_HD constexpr bool closes(CanonicalId id) const noexcept {
+    return to_integer(id) == stored.eos;
+  }
+  constexpr BoundaryRule rule() const noexcept { return stored; }
+};
+
+/// Sets Mark::start where a position id does not grow, the sign of a new document in a packed
+/// batch.
+///
+/// positions  [T] position ids, host memory.
+/// previous   the position id before positions(0); -1 at the start of a sequence.
+/// marks      [T] bits are added, none is cleared.
+/// Status     shape_mismatch when the lengths differ.  Cost  O(T).
+template <class Position>
+Status mark_position_resets(View<const Position, 1> positions,
+                            std::type_identity_t<Position> previous, View<Mark, 1> marks) noexcept {
+  if (positions.extent(0) != marks.extent(0)) return {Code::shape_mismatch, 0, marks.extent(0)};
+  for (Index t = 0; t < positions.extent(0); ++t) {
+    if (positions(t) <= previous)
+      marks(t) =
+          static_cast<Mark>(static_cast<unsigned>(marks(t)) | static_cast<unsigned>(Mark::start));
+    previous = positions(t);
+  }
+  return {};
+}
+
+ENGRAM_END_NAMESPACE
