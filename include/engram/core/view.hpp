@@ -15,6 +15,18 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
+/// A type that says where its memory is: a View.
+template <class C>
+concept KnowsItsSpace = MemorySpace<typename std::remove_cvref_t<C>::space_type>;
+
+/// A contiguous container in host memory: std::vector, std::array, std::span.
+template <class C>
+concept HostContainer = requires(C& c) {
+  c.data();
+  c.size();
+  requires !KnowsItsSpace<C>;
+};
+
 /// T elements (const T: read only), row-major, last extent contiguous, not owned.
 ///
 /// Copying copies the handle. No call checks an index: the functions that take views do.
@@ -40,18 +52,17 @@ class View {
   }
 
   /// The elements of a contiguous container (std::vector, std::span, an array), host memory.
-  template <class C>
-    requires(Rank == 1 && std::same_as<Space, HostSpace> && requires(C & c) {
-      { c.data() } -> std::convertible_to<T*>;
-      { c.size() } -> std::convertible_to<std::size_t>;
-    })
+  template <HostContainer C>
+    requires(Rank == 1 && std::is_same_v<Space, HostSpace> &&
+             std::is_convertible_v<decltype(std::declval<C&>().data()), T*>)
   constexpr View(C&& c)  // NOLINT(google-explicit-constructor): a container is its own view
       : View(c.data(), static_cast<Index>(c.size())) {}
 
   /// T to const T, and a space to one that is reachable from no more places.
   template <class U, class From>
-    requires(SpaceConvertible<From, Space>&& std::is_convertible_v<U (*)[], T (*)[]> &&
-             !(std::same_as<U, T> && std::same_as<From, Space>))
+    requires(!(std::is_same_v<U, T> &&
+               std::is_same_v<From, Space>)&&std::is_convertible_v<U (*)[], T (*)[]> &&
+             SpaceConvertible<From, Space>)
   ENGRAM_HD constexpr View(const View<U, Rank, From>& other)  // NOLINT(google-explicit-constructor)
       : data_(other.data()) {
     for (int r = 0; r < Rank; ++r) {
@@ -119,9 +130,9 @@ class View {
 };
 
 /// View(container) reads the container: std::vector<int> gives View<const int, 1>.
-template <class C>
-  requires requires(const C& c) { c.data(); }
-View(const C&)->View<const std::remove_reference_t<decltype(*std::declval<const C&>().data())>, 1>;
+template <HostContainer C>
+View(const C&)
+    -> View<const std::remove_reference_t<decltype(*std::declval<const C&>().data())>, 1>;
 
 /// View(view) of a view keeps its space and forbids writing.
 template <class T, class Space>

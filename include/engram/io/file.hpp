@@ -5,24 +5,23 @@
 // with the path and the system's reason, and a file that could not be written to its end never
 // stands under its final name. Tables are not read this way: see storage/.
 
+#include <engram/core/bytes.hpp>
 #include <engram/core/status.hpp>
 
 #include <cerrno>
-#include <cstddef>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <system_error>
 
 ENGRAM_BEGIN_NAMESPACE
 
 /// "cannot read x.json: No such file or directory", with errno in the status.
 inline Failure file_failure(const char* action, const std::string& path, int error) {
+  if (error == 0) error = EIO;
   return fail(Code::io,
-              std::string("cannot ") + action + " " + path + ": " +
-                  std::generic_category().message(error != 0 ? error : EIO),
-              -1, error != 0 ? error : EIO);
+              {"cannot ", action, " ", path, ": ", std::generic_category().message(error)}, -1,
+              error);
 }
 
 /// The bytes of a file, or of anything else that can be read to an end (a pipe).
@@ -51,15 +50,15 @@ inline Result<std::string> read_file(const std::string& path) {
 
 /// Writes into the file that `path` names now, from its beginning; `created` says whether it could
 /// be opened for that. After a failure a part of the bytes may be there.
-inline Result<void> write_in_place(const std::string& path, std::span<const std::byte> bytes,
-                                   bool& created) {
+inline Result<void> write_in_place(const std::string& path, Bytes bytes, bool& created) {
   errno = 0;
   std::FILE* file = std::fopen(path.c_str(), "wb");
   created = file != nullptr;
   if (!created) return file_failure("create", path, errno);
   int error = 0;
-  const std::size_t written = bytes.empty() ? 0 : std::fwrite(bytes.data(), 1, bytes.size(), file);
-  if (written != bytes.size() || std::fflush(file) != 0) error = errno != 0 ? errno : EIO;
+  const auto size = static_cast<std::size_t>(bytes.size());
+  const std::size_t written = size == 0 ? 0 : std::fwrite(bytes.data(), 1, size, file);
+  if (written != size || std::fflush(file) != 0) error = errno != 0 ? errno : EIO;
   if (std::fclose(file) != 0 && error == 0) error = errno != 0 ? errno : EIO;
   if (error != 0) return file_failure("write", path, error);
   return {};
@@ -72,7 +71,7 @@ inline Result<void> write_in_place(const std::string& path, std::span<const std:
 /// empty. Two writers of one path at a time are the caller's error.
 ///
 /// Fails with io (system_error: errno); a directory is refused that way.
-inline Result<void> write_file(const std::string& path, std::span<const std::byte> bytes) {
+inline Result<void> write_file(const std::string& path, Bytes bytes) {
   namespace fs = std::filesystem;
   std::error_code error;
   bool created = false;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -233,8 +234,7 @@ inline std::size_t json_depth_offset(std::string_view text) noexcept {
 
 inline Result<Json> parse_json(std::string_view text, const std::string& name) {
   const auto bad = [&name](std::size_t offset, const std::string& reason) {
-    return fail(Code::corrupt,
-                name + ": not JSON at byte " + std::to_string(offset) + ": " + reason,
+    return fail(Code::corrupt, {name, ": not JSON at byte ", offset, ": ", reason},
                 static_cast<Index>(offset));
   };
   // The parser takes a zero byte for the end of the text and would not see what follows.
@@ -245,7 +245,7 @@ inline Result<Json> parse_json(std::string_view text, const std::string& name) {
   if (nlohmann::json::sax_parse(text.data(), text.data() + text.size(), &builder)) return root;
   if (builder.too_deep())
     return bad(json_depth_offset(text),
-               "arrays and objects nest deeper than " + std::to_string(max_json_depth) + " levels");
+               sentence({"arrays and objects nest deeper than ", max_json_depth, " levels"}));
   return bad(builder.offset(), builder.reason());
 }
 

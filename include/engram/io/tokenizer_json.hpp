@@ -60,12 +60,12 @@ class TokenizerJsonReader {
   Result<TokenizerJson> read(Json& root);
 
  private:
-  Failure corrupt(const std::string& reason, Index index = -1) const {
-    return fail(Code::corrupt, name_ + ": " + reason, index);
+  Failure corrupt(std::initializer_list<Piece> reason, Index index = -1) const {
+    return fail(Code::corrupt, {name_, ": ", sentence(reason)}, index);
   }
-  Failure unsupported(const std::string& reason) const {
+  Failure unsupported(const char* what, std::string_view found) const {
     return fail(Code::unsupported,
-                name_ + ": " + reason + "; only byte-level BPE tokenizers are read");
+                {name_, ": ", what, found, "; only byte-level BPE tokenizers are read"});
   }
   /// The text in quotes for a message: control characters as '?', long texts cut.
   static std::string quote(std::string_view text);
@@ -108,7 +108,7 @@ inline std::string TokenizerJsonReader::quote(std::string_view text) {
 }
 
 inline Result<Json*> TokenizerJsonReader::member(Json& object, const char* key) const {
-  if (object.count(key) > 1) return corrupt(std::string("the member '") + key + "' occurs twice");
+  if (object.count(key) > 1) return corrupt({"the member '", key, "' occurs twice"});
   return object.find(key);
 }
 
@@ -118,8 +118,8 @@ inline Result<void> TokenizerJsonReader::check_model_kind(Json& model) const {
   // Files of 2020 have no type; what has merges is BPE.
   if (const Json* kind = type.value(); kind != nullptr) {
     const std::string* text = kind->as_string();
-    if (text == nullptr) return corrupt("model.type is " + std::string(to_string(kind->kind())));
-    if (*text != "BPE") return unsupported("the model is " + quote(*text));
+    if (text == nullptr) return corrupt({"model.type is ", to_string(kind->kind())});
+    if (*text != "BPE") return unsupported("the model is ", quote(*text));
   }
   for (const char* key :
        {"byte_fallback", "continuing_subword_prefix", "end_of_word_suffix", "dropout"}) {
@@ -130,7 +130,7 @@ inline Result<void> TokenizerJsonReader::check_model_kind(Json& model) const {
         value->as_number() == 0.0)
       continue;
     if (const std::string* text = value->as_string(); text != nullptr && text->empty()) continue;
-    return unsupported(std::string("the model has ") + key);
+    return unsupported("the model has ", key);
   }
   return {};
 }
@@ -139,14 +139,14 @@ inline Result<void> TokenizerJsonReader::check_decoder(Json& decoder, bool& byte
   const Result<Json*> type = member(decoder, "type");
   if (!type.ok()) return type.failure();
   const std::string* text = type.value() ? type.value()->as_string() : nullptr;
-  if (text == nullptr) return corrupt("the decoder has no type");
+  if (text == nullptr) return corrupt({"the decoder has no type"});
   if (*text == "ByteLevel") byte_level = true;
   if (*text == "ByteLevel" || *text == "Fuse") return {};
-  if (*text != "Sequence") return unsupported("the decoder is " + quote(*text));
+  if (*text != "Sequence") return unsupported("the decoder is ", quote(*text));
   const Result<Json*> list = member(decoder, "decoders");
   if (!list.ok()) return list.failure();
   Json::Array* parts = list.value() ? list.value()->as_array() : nullptr;
-  if (parts == nullptr) return corrupt("the decoder is a sequence without a list 'decoders'");
+  if (parts == nullptr) return corrupt({"the decoder is a sequence without a list 'decoders'"});
   for (Json& part : *parts)
     if (auto checked = check_decoder(part, byte_level); !checked.ok()) return checked;
   return {};
@@ -156,9 +156,9 @@ inline Result<std::int32_t> TokenizerJsonReader::read_id(const Json& value,
                                                          const std::string& item) const {
   const std::optional<std::int64_t> id = value.as_integer();
   if (!id && value.kind() != Json::Kind::unsigned_integer)
-    return corrupt(item + ": the id is " + to_string(value.kind()) + ", expected an integer");
-  if (!id || *id > 0x7FFFFFFF) return corrupt(item + ": the id is larger than 2147483647");
-  if (*id < 0) return corrupt(item + ": the id is " + std::to_string(*id) + ", below 0", *id);
+    return corrupt({item, ": the id is ", to_string(value.kind()), ", expected an integer"});
+  if (!id || *id > 0x7FFFFFFF) return corrupt({item, ": the id is larger than 2147483647"});
+  if (*id < 0) return corrupt({item, ": the id is ", *id, ", below 0"}, *id);
   return static_cast<std::int32_t>(*id);
 }
 
@@ -168,44 +168,43 @@ inline Result<bool> TokenizerJsonReader::read_flag(Json& entry, const char* key,
   if (!found.ok()) return found.failure();
   if (found.value() == nullptr) return otherwise;
   const std::optional<bool> flag = found.value()->as_boolean();
-  if (!flag) return corrupt(item + ": '" + key + "' is " + to_string(found.value()->kind()));
+  if (!flag) return corrupt({item, ": '", key, "' is ", to_string(found.value()->kind())});
   return *flag;
 }
 
 inline Result<void> TokenizerJsonReader::read_vocab(Json& vocab) {
   Json::Object* object = vocab.as_object();
   if (object == nullptr)
-    return corrupt("model.vocab is " + std::string(to_string(vocab.kind())) +
-                   ", expected an object");
+    return corrupt({"model.vocab is ", to_string(vocab.kind()), ", expected an object"});
   ids_.reserve(object->size());
   entries_.reserve(object->size());
   for (std::size_t i = 0; i < object->size(); ++i) {
     std::string& text = (*object)[i].first;
     const Json& value = (*object)[i].second;
-    // Built only when needed: there are as many items as tokens.
-    const auto item = [&] { return "vocab entry " + std::to_string(i) + " " + quote(text); };
-    const std::optional<std::int64_t> good = value.as_integer();
-    if (!good || *good < 0 || *good > 0x7FFFFFFF) return read_id(value, item()).failure();
-    const auto id = static_cast<std::int32_t>(*good);
-    if (!ids_.try_emplace(text, Known{id, false}).second)
-      return corrupt(item() + ": the same key is there twice", static_cast<Index>(i));
-    entries_.push_back({id, &text});
+    // Put together only when needed: there are as many items as tokens.
+    const auto item = [&] { return sentence({"vocab entry ", i, " ", quote(text)}); };
+    const std::optional<std::int64_t> id = value.as_integer();
+    if (!id || *id < 0 || *id > 0x7FFFFFFF) return read_id(value, item()).failure();
+    const Known known{static_cast<std::int32_t>(*id), false};
+    if (!ids_.try_emplace(text, known).second)
+      return corrupt({item(), ": the same key is there twice"}, static_cast<Index>(i));
+    entries_.push_back({known.id, &text});
   }
   return {};
 }
 
 inline Result<void> TokenizerJsonReader::read_added_token(Json& entry, std::size_t at) {
-  std::string item = "added_tokens[" + std::to_string(at) + "]";
+  std::string item = sentence({"added_tokens[", at, "]"});
   if (entry.as_object() == nullptr)
-    return corrupt(item + " is " + to_string(entry.kind()) + ", expected an object");
+    return corrupt({item, " is ", to_string(entry.kind()), ", expected an object"});
   const Result<Json*> content = member(entry, "content");
   if (!content.ok()) return content.failure();
   std::string* text = content.value() ? content.value()->as_string() : nullptr;
-  if (text == nullptr || text->empty()) return corrupt(item + " has no text 'content'");
-  item += " " + quote(*text);
+  if (text == nullptr || text->empty()) return corrupt({item, " has no text 'content'"});
+  item = sentence({item, " ", quote(*text)});
   const Result<Json*> number = member(entry, "id");
   if (!number.ok()) return number.failure();
-  if (number.value() == nullptr) return corrupt(item + " has no 'id'");
+  if (number.value() == nullptr) return corrupt({item, " has no 'id'"});
   const Result<std::int32_t> id = read_id(*number.value(), item);
   if (!id.ok()) return id.failure();
 
@@ -227,11 +226,9 @@ inline Result<void> TokenizerJsonReader::read_added_token(Json& entry, std::size
   const auto [place, fresh] = ids_.try_emplace(*text, Known{token.id, true});
   Known& known = place->second;
   if (known.id != token.id)
-    return corrupt(item + ": the same text has id " + std::to_string(known.id) + " and id " +
-                       std::to_string(token.id),
-                   token.id);
+    return corrupt({item, ": the same text has id ", known.id, " and id ", token.id}, token.id);
   if (!fresh && known.added)
-    return corrupt(item + ": the same entry is there twice", static_cast<Index>(at));
+    return corrupt({item, ": the same entry is there twice"}, static_cast<Index>(at));
   known.added = true;
   if (fresh) entries_.push_back({token.id, text});
   out_.added_tokens.push_back(std::move(token));
@@ -239,47 +236,46 @@ inline Result<void> TokenizerJsonReader::read_added_token(Json& entry, std::size
 }
 
 inline Result<void> TokenizerJsonReader::read_merge(Json& entry, std::size_t rank) {
-  const auto bad = [&](const std::string& reason) {
-    return corrupt("merge of rank " + std::to_string(rank) + reason, static_cast<Index>(rank));
+  const auto bad = [&](std::initializer_list<Piece> reason) {
+    return corrupt({"merge of rank ", rank, sentence(reason)}, static_cast<Index>(rank));
   };
   std::pair<std::string, std::string> merge;
   if (const std::string* text = entry.as_string()) {
     const std::size_t space = text->find(' ');
     if (space == std::string::npos || text->find(' ', space + 1) != std::string::npos)
-      return bad(" " + quote(*text) + ": expected two parts with one space between them");
+      return bad({" ", quote(*text), ": expected two parts with one space between them"});
     merge = {text->substr(0, space), text->substr(space + 1)};
   } else {
     Json::Array* parts = entry.as_array();
     if (parts == nullptr || parts->size() != 2 || !(*parts)[0].as_string() ||
         !(*parts)[1].as_string())
-      return bad(" is neither a string nor a pair of strings");
+      return bad({" is neither a string nor a pair of strings"});
     merge = {std::move(*(*parts)[0].as_string()), std::move(*(*parts)[1].as_string())};
   }
-  const std::string joined = merge.first + merge.second;
-  for (const std::string* text :
-       std::initializer_list<const std::string*>{&merge.first, &merge.second, &joined})
-    if (!ids_.contains(*text)) return bad(": " + quote(*text) + " is no token");
+  std::string joined = merge.first + merge.second;
+  for (const std::string* text : {&merge.first, &merge.second, &joined})
+    if (!ids_.contains(*text)) return bad({": ", quote(*text), " is no token"});
   out_.merges.push_back(std::move(merge));
   return {};
 }
 
 inline Result<void> TokenizerJsonReader::place_tokens() {
-  if (entries_.empty()) return corrupt("there are no tokens");
+  if (entries_.empty()) return corrupt({"there are no tokens"});
   std::stable_sort(entries_.begin(), entries_.end(),
                    [](const Entry& a, const Entry& b) { return a.id < b.id; });
   for (std::size_t i = 1; i < entries_.size(); ++i)
     if (entries_[i].id == entries_[i - 1].id)
-      return corrupt("id " + std::to_string(entries_[i].id) + " belongs to two tokens, " +
-                         quote(*entries_[i - 1].text) + " and " + quote(*entries_[i].text),
+      return corrupt({"id ", entries_[i].id, " belongs to two tokens, ",
+                      quote(*entries_[i - 1].text), " and ", quote(*entries_[i].text)},
                      entries_[i].id);
+  // Ids differ and are not negative: there is a gap exactly when one is not its place.
   const Index last = entries_.back().id;
-  for (Index i = 0; i < static_cast<Index>(entries_.size()); ++i) {
-    Entry& entry = entries_[static_cast<std::size_t>(i)];
+  const auto count = static_cast<Index>(entries_.size());
+  for (Index i = 0; i < count; ++i) {
+    const Entry& entry = entries_[static_cast<std::size_t>(i)];
     if (entry.id != i)
-      return corrupt("id " + std::to_string(i) + " is missing, the first of " +
-                         std::to_string(last + 1 - static_cast<Index>(entries_.size())) +
-                         " between 0 and " + std::to_string(last),
-                     i);
+      return corrupt(
+          {"id ", i, " is missing, the first of ", last + 1 - count, " between 0 and ", last}, i);
     out_.tokens.push_back(std::move(*entry.text));
   }
   return {};
@@ -287,51 +283,50 @@ inline Result<void> TokenizerJsonReader::place_tokens() {
 
 inline Result<TokenizerJson> TokenizerJsonReader::read(Json& root) {
   if (root.as_object() == nullptr)
-    return corrupt(std::string("the file is ") + to_string(root.kind()) + ", expected an object");
-  // Looked up before anything is moved out of the tree.
-  Json* parts[5] = {};
-  const char* const names[5] = {"model", "decoder", "added_tokens", "normalizer", "pre_tokenizer"};
-  for (int i = 0; i < 5; ++i) {
-    const Result<Json*> found = member(root, names[i]);
-    if (!found.ok()) return found.failure();
-    parts[i] = found.value();
-  }
-  Json* const model = parts[0];
-  Json* const decoder = parts[1];
-  if (model == nullptr || model->as_object() == nullptr)
-    return corrupt("there is no object 'model'");
-  if (auto r = check_model_kind(*model); !r.ok()) return r.failure();
-  bool byte_level = false;
-  if (decoder != nullptr && !decoder->is_null())
-    if (auto r = check_decoder(*decoder, byte_level); !r.ok()) return r.failure();
-  if (!byte_level) return unsupported("the decoder is not ByteLevel");
+    return corrupt({"the file is ", to_string(root.kind()), ", expected an object"});
+  const Result<Json*> model = member(root, "model");
+  const Result<Json*> decoder = member(root, "decoder");
+  const Result<Json*> added = member(root, "added_tokens");
+  const Result<Json*> normalizer = member(root, "normalizer");
+  const Result<Json*> pre_tokenizer = member(root, "pre_tokenizer");
+  for (const Result<Json*>* part : {&model, &decoder, &added, &normalizer, &pre_tokenizer})
+    if (!part->ok()) return part->failure();
+  if (model.value() == nullptr || model.value()->as_object() == nullptr)
+    return corrupt({"there is no object 'model'"});
 
-  const Result<Json*> vocab = member(*model, "vocab");
-  const Result<Json*> merges = member(*model, "merges");
-  const Result<bool> ignore_merges = read_flag(*model, "ignore_merges", false, "model");
+  if (auto r = check_model_kind(*model.value()); !r.ok()) return r.failure();
+  bool byte_level = false;
+  if (decoder.value() != nullptr && !decoder.value()->is_null())
+    if (auto r = check_decoder(*decoder.value(), byte_level); !r.ok()) return r.failure();
+  if (!byte_level) return unsupported("the decoder is not ByteLevel", "");
+
+  const Result<Json*> vocab = member(*model.value(), "vocab");
+  const Result<Json*> merges = member(*model.value(), "merges");
+  const Result<bool> ignore_merges = read_flag(*model.value(), "ignore_merges", false, "model");
   if (!vocab.ok()) return vocab.failure();
   if (!merges.ok()) return merges.failure();
   if (!ignore_merges.ok()) return ignore_merges.failure();
-  if (vocab.value() == nullptr) return corrupt("there is no model.vocab");
+  if (vocab.value() == nullptr) return corrupt({"there is no model.vocab"});
   if (merges.value() == nullptr || merges.value()->as_array() == nullptr)
-    return corrupt("there is no list model.merges");
+    return corrupt({"there is no list model.merges"});
   out_.ignore_merges = ignore_merges.value();
 
   if (auto r = read_vocab(*vocab.value()); !r.ok()) return r.failure();
-  // The model's own tokens only: an added token is no part of a merge.
+  // Before the added tokens are known: they are no part of a merge.
   Json::Array& ranked = *merges.value()->as_array();
   out_.merges.reserve(ranked.size());
   for (std::size_t rank = 0; rank < ranked.size(); ++rank)
     if (auto r = read_merge(ranked[rank], rank); !r.ok()) return r.failure();
-  if (Json* added = parts[2]; added != nullptr && !added->is_null()) {
-    if (added->as_array() == nullptr)
-      return corrupt(std::string("added_tokens is ") + to_string(added->kind()));
-    for (std::size_t i = 0; i < added->as_array()->size(); ++i)
-      if (auto r = read_added_token((*added->as_array())[i], i); !r.ok()) return r.failure();
+  if (added.value() != nullptr && !added.value()->is_null()) {
+    Json::Array* list = added.value()->as_array();
+    if (list == nullptr)
+      return corrupt({"added_tokens is ", to_string(added.value()->kind()), ", expected a list"});
+    for (std::size_t i = 0; i < list->size(); ++i)
+      if (auto r = read_added_token((*list)[i], i); !r.ok()) return r.failure();
   }
   if (auto r = place_tokens(); !r.ok()) return r.failure();
-  if (parts[3] != nullptr) out_.normalizer = std::move(*parts[3]);
-  if (parts[4] != nullptr) out_.pre_tokenizer = std::move(*parts[4]);
+  if (normalizer.value() != nullptr) out_.normalizer = std::move(*normalizer.value());
+  if (pre_tokenizer.value() != nullptr) out_.pre_tokenizer = std::move(*pre_tokenizer.value());
   return std::move(out_);
 }
 

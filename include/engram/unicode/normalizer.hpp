@@ -98,7 +98,7 @@ inline Result<std::string> fold_characters(std::string_view utf8) {
   for (std::size_t at = 0; at < utf8.size();) {
     const Utf8Step step = next_code_point(utf8, at);
     if (step.size == 0)
-      return fail(Code::corrupt, "normalize: the text is not UTF-8 at byte " + std::to_string(at),
+      return fail(Code::corrupt, {"normalize: the text is not UTF-8 at byte ", at},
                   static_cast<Index>(at));
     at += step.size;
     if (step.code_point < 0x80) {

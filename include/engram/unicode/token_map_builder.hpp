@@ -28,8 +28,7 @@ inline Result<std::string> token_key(std::string_view token) {
   const std::string_view text = bytes ? std::string_view(*bytes) : token;
   if (const std::size_t at = find_invalid_utf8(text); at < text.size()) {
     if (bytes) return std::string(token);
-    return fail(Code::corrupt, "the token is not UTF-8 at byte " + std::to_string(at),
-                static_cast<Index>(at));
+    return fail(Code::corrupt, {"the token is not UTF-8 at byte ", at}, static_cast<Index>(at));
   }
   if (text.find("\xEF\xBF\xBD") != std::string_view::npos) return std::string(token);
   return canonical_key(text);
@@ -52,7 +51,7 @@ inline Result<TokenMap> build_token_map(std::span<const std::string> tokens) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Result<std::string> key = token_key(tokens[i]);
     if (!key.ok())
-      return fail(key.status().code, "token map: token " + std::to_string(i) + ": " + key.message(),
+      return fail(key.status().code, {"token map: token ", i, ": ", key.message()},
                   static_cast<Index>(i));
     const auto next = static_cast<std::int32_t>(seen.size());
     ids.push_back(seen.try_emplace(std::move(key).value(), next).first->second);

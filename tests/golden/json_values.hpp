@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Reads the golden files. They are our own, so this trusts them; it exists because the plain golden
+// programs run on machines for which there are only the library's own headers.
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+struct Value {
+  std::string text;                                    // of a string or number
+  std::vector<Value> items;                            // of an array
+  std::vector<std::pair<std::string, Value>> members;  // of an object
+
+  const Value& operator[](const char* name) const {
+    for (const auto& [key, value] : members)
+      if (key == name) return value;
+    std::fprintf(stderr, "golden file: there is no '%s'\n", name);
+    std::exit(1);
+  }
+  const Value& operator[](std::size_t i) const { return items.at(i); }
+  std::int64_t integer() const { return std::strtoll(text.c_str(), nullptr, 10); }
+  std::uint64_t natural() const { return std::strtoull(text.c_str(), nullptr, 10); }
+
+  /// Every number below this value, in order: [[1, 2], [3]] gives 1, 2, 3.
+  std::vector<std::int64_t> numbers() const {
+    std::vector<std::int64_t> all;
+    if (!text.empty()) all.push_back(integer());
+    for (const Value& item : items)
+      for (const std::int64_t n : item.numbers()) all.push_back(n);
+    return all;
+  }
+};
+
+class ValueReader {
+ public:
+  explicit ValueReader(const std::string& path) {
+    std::FILE* file = std::fopen(path.c_str(), "rb");
+    if (file == nullptr) {
+      std::fprintf(stderr, "golden file: cannot open %s\n", path.c_str());
+      std::exit(1);
+    }
+    for (int c = std::fgetc(file); c != EOF; c = std::fgetc(file)) text_ += static_cast<char>(c);
+    std::fclose(file);
+  }
+
+  Value read() {
+    Value value;
+    const char c = peek();
+    if (c == '{' || c == '[') {
+      const char close = c == '{' ? '}' : ']';
+      ++at_;
+      while (peek() != close) {
+        std::pair<std::string, Value> member;
+        if (c == '{') {
+          member.first = string();
+          expect(':');
+        }
+        member.second = read();
+        if (c == '{') {
+          value.members.push_back(std::move(member));
+        } else {
+          value.items.push_back(std::move(member.second));
+        }
+        if (peek() == ',') ++at_;
+      }
+      ++at_;
+    } else if (c == '"') {
+      value.text = string();
+    } else {
+      while (std::string_view(" ,]}\r\n\t").find(text_[at_]) == std::string_view::npos)
+        value.text += text_[at_++];
+    }
+    return value;
+  }
+
+ private:
+  char peek() {
+    while (std::string_view(" \r\n\t").find(text_.at(at_)) != std::string_view::npos) ++at_;
+    return text_.at(at_);
+  }
+  void expect(char c) {
+    if (peek() != c) {
+      std::fprintf(stderr, "golden file: expected '%c' at byte %zu\n", c, at_);
+      std::exit(1);
+    }
+    ++at_;
+  }
+  std::string string() {  // escapes stay as they are; no golden number needs them
+    expect('"');
+    std::string s;
+    for (; text_.at(at_) != '"'; ++at_) {
+      s += text_[at_];
+      if (text_[at_] == '\\') s += text_.at(++at_);
+    }
+    ++at_;
+    return s;
+  }
+
+  std::string text_;
+  std::size_t at_ = 0;
+};
+
+inline Value read_values(const std::string& path) { return ValueReader(path).read(); }
