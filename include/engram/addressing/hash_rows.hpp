@@ -29,7 +29,10 @@ inline bool rounds_to_nearest() noexcept {
 /// Below this modulus the quotient of a 64-bit mix has too many bits for a double's estimate.
 inline constexpr std::uint64_t avx512_smallest_modulus = 1 << 15;
 
-/// hash_window for a batch, eight columns at a time. The same bits as hash_window.
+/// Windows that hash_windows_avx512 takes at a time: their mixes stay in the first-level cache.
+inline constexpr Index avx512_block = 64;
+
+/// hash_window for up to avx512_block windows, eight columns at a time. The same bits.
 ///
 /// The quotient q = n / d of a mix n < 2^64 by d >= 2^15 is below 2^49. The double nearest to n and
 /// the double nearest to 1 / d are each off by at most 2^-53 of their value, so the estimate is off
@@ -44,42 +47,65 @@ __attribute__((target("avx512f,avx512dq"))) void hash_windows_avx512(const Modul
   using I64x8 = std::int64_t __attribute__((vector_size(64)));
   using F64x8 = double __attribute__((vector_size(64)));
   using I32x8 = std::int32_t __attribute__((vector_size(32)));
+  std::uint64_t mixes[avx512_block][max_order];
+  double as_double[avx512_block][max_order];
+
+  // The mixes of all orders at once: products side by side, then each combined with those before
+  // it.
+  const auto combine = [](U64x8& mix, const U64x8& with) {
+    if constexpr (Mix::kind == Mixer::polynomial) {
+      mix += with;
+    } else {
+      mix ^= with;
+    }
+  };
+  U64x8 multipliers;
+  __builtin_memcpy(&multipliers, hash.multipliers, 64);
+  const I64x8 pad = I64x8{} + hash.pad;
+  const U64x8 none{};
+  const U64x8 salt = {hash.salt};
+  for (Index t = 0; t < count; ++t) {
+    I32x8 narrow;
+    __builtin_memcpy(&narrow, windows[t].ids, 32);
+    const I64x8 ids = __builtin_convertvector(narrow, I64x8);
+    const I64x8 blocked = ids >> 63;
+    U64x8 mix = (U64x8)((ids & ~blocked) | (pad & blocked)) * multipliers;
+    combine(mix, salt);
+    combine(mix, __builtin_shufflevector(mix, none, 8, 0, 1, 2, 3, 4, 5, 6));
+    combine(mix, __builtin_shufflevector(mix, none, 8, 8, 0, 1, 2, 3, 4, 5));
+    combine(mix, __builtin_shufflevector(mix, none, 8, 8, 8, 8, 0, 1, 2, 3));
+    const F64x8 real = __builtin_convertvector(mix, F64x8);
+    __builtin_memcpy(mixes[t], &mix, 64);
+    __builtin_memcpy(as_double[t], &real, 64);
+  }
+
   const F64x8 round = F64x8{} + 0x1.8p52;
   const U64x8 round_bits = (U64x8)round;
-  for (Index t = 0; t < count; ++t) {
-    const std::int32_t* ids = windows[t].ids;
-    const auto product = [&](int s) {
-      return static_cast<std::uint64_t>(ids[s] < 0 ? hash.pad : ids[s]) * hash.multipliers[s];
-    };
-    Row* out = rows + t * stride;
-    Index column = 0;
-    std::uint64_t mix = Mix::combine(hash.salt, product(0));
-    for (int order = 0; order < hash.orders; ++order) {
-      mix = Mix::combine(mix, product(order + 1));
-      const U64x8 n = U64x8{} + mix;
-      const F64x8 x = F64x8{} + static_cast<double>(mix);
-      for (int left = hash.heads; left > 0; left -= 8) {
-        U64x8 divisor;
-        F64x8 inverse;
-        I64x8 offset;
-        __builtin_memcpy(&divisor, hash.divisors + column, 64);
-        __builtin_memcpy(&inverse, hash.quotients + column, 64);
-        __builtin_memcpy(&offset, hash.offsets + column, 64);
-        const U64x8 quotient = (U64x8)(x * inverse + round) - round_bits;
-        const I64x8 rest = (I64x8)(n - quotient * divisor);
+  Index column = 0;
+  for (int order = 1; order <= hash.orders; ++order) {
+    for (int left = hash.heads; left > 0; left -= 8) {
+      U64x8 divisor;
+      F64x8 inverse;
+      I64x8 offset;
+      __builtin_memcpy(&divisor, hash.divisors + column, 64);
+      __builtin_memcpy(&inverse, hash.quotients + column, 64);
+      __builtin_memcpy(&offset, hash.offsets + column, 64);
+      const int lanes = left < 8 ? left : 8;
+      Row* out = rows + column;
+      for (Index t = 0; t < count; ++t, out += stride) {
+        const U64x8 quotient = (U64x8)(as_double[t][order] * inverse + round) - round_bits;
+        const I64x8 rest = (I64x8)(mixes[t][order] - quotient * divisor);
         const I64x8 row = rest + ((I64x8)divisor & (rest >> 63)) + offset;
-        if (left < 8) {
-          for (int lane = 0; lane < left; ++lane) out[column++] = static_cast<Row>(row[lane]);
+        if (lanes < 8) {
+          for (int lane = 0; lane < lanes; ++lane) out[lane] = static_cast<Row>(row[lane]);
+        } else if constexpr (sizeof(Row) == 8) {
+          __builtin_memcpy(out, &row, 64);
         } else {
-          if constexpr (sizeof(Row) == 8) {
-            __builtin_memcpy(out + column, &row, 64);
-          } else {
-            const I32x8 narrow = __builtin_convertvector(row, I32x8);
-            __builtin_memcpy(out + column, &narrow, 32);
-          }
-          column += 8;
+          const I32x8 short_row = __builtin_convertvector(row, I32x8);
+          __builtin_memcpy(out, &short_row, 32);
         }
       }
+      column += lanes;
     }
   }
 }
@@ -116,7 +142,10 @@ void address_windows(const ModularHash<Mix>& addresser, const NgramWindow* windo
     const View<Row, 2> layer = rows.at(1, l);
 #if ENGRAM_X86_TARGETS
     if (wide) {
-      hash_windows_avx512<Mix>(hash, windows, count, layer.data(), layer.stride(0));
+      for (Index t = 0; t < count; t += avx512_block)
+        hash_windows_avx512<Mix>(hash, windows + t,
+                                 count - t < avx512_block ? count - t : avx512_block,
+                                 layer.data() + t * layer.stride(0), layer.stride(0));
       continue;
     }
 #endif

@@ -56,8 +56,8 @@ ENGRAM_HD constexpr void hash_window(const ModularHashRef& hash, const NgramWind
   };
   std::uint64_t mix = Mix::combine(hash.salt, product(0));
   Index column = 0;
-  for (int order = 0; order < hash.orders; ++order) {
-    mix = Mix::combine(mix, product(order + 1));
+  for (int order = 1; order <= hash.orders; ++order) {
+    mix = Mix::combine(mix, product(order));
     for (int head = 0; head < hash.heads; ++head, ++column) {
       const Reciprocal modulus{hash.divisors[column], hash.inverses[column]};
       out[column] =

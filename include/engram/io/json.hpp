@@ -8,6 +8,7 @@
 #include <engram/core/status.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -150,7 +151,14 @@ class JsonBuilder {
     const auto i = static_cast<std::int64_t>(value);
     return add(i >= 0 ? Json(i) : Json(value)) != nullptr;
   }
-  bool number_float(double value, const std::string&) { return add(Json(value)) != nullptr; }
+  bool number_float(double value, const std::string& spelling) {
+    // The parser's own test for overflow is gone under -ffast-math.
+    if ((std::bit_cast<std::uint64_t>(value) << 1) >= 0x7FF0000000000000u << 1) {
+      overflow_ = spelling;
+      return false;
+    }
+    return add(Json(value)) != nullptr;
+  }
   bool string(std::string& value) { return add(Json(std::move(value))) != nullptr; }
   bool binary(nlohmann::json::binary_t&) { return false; }
   bool key(std::string& value) {
@@ -168,12 +176,16 @@ class JsonBuilder {
     offset_ = position > 0 ? position - 1 : 0;
     reason_ = error.what();
     reason_.resize(std::min(reason_.find("; last read"), reason_.size()));
-    if (const auto tag = reason_.find("] "); tag != std::string::npos) reason_.erase(0, tag + 2);
+    for (const std::string_view lead : {"] ", "parse error at "})
+      if (const auto at = reason_.find(lead); at != std::string::npos)
+        reason_.erase(0, at + lead.size());
     if (reason_.size() > 200) reason_.resize(200);
     return false;
   }
 
   bool too_deep() const noexcept { return too_deep_; }
+  /// The number that is too large for a double; empty when none was.
+  const std::string& overflow() const noexcept { return overflow_; }
   std::size_t offset() const noexcept { return offset_; }
   const std::string& reason() const noexcept { return reason_; }
 
@@ -208,28 +220,42 @@ class JsonBuilder {
   std::vector<Json*> open_;  // what encloses the next value; an outer one does not move meanwhile
   std::string key_;
   std::string reason_;
+  std::string overflow_;
   std::size_t offset_ = 0;
   bool too_deep_ = false;
 };
 
-/// Where the text first nests deeper than max_json_depth. The text is JSON up to there.
-inline std::size_t json_depth_offset(std::string_view text) noexcept {
-  std::size_t depth = 0;
+/// The first place outside of strings where `found(i)` holds; the text is JSON up to there.
+template <class Found>
+std::size_t find_outside_strings(std::string_view text, Found found) {
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\') ++i;
-      if (c == '"') quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > max_json_depth) return i;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
+    if (!quoted && found(i)) return i;
+    if (quoted && text[i] == '\\')
+      ++i;
+    else if (text[i] == '"')
+      quoted = !quoted;
   }
   return text.size();
+}
+
+/// Where the text first nests deeper than max_json_depth.
+inline std::size_t json_depth_offset(std::string_view text) {
+  std::size_t depth = 0;
+  return find_outside_strings(text, [&](std::size_t i) {
+    if (text[i] == '[' || text[i] == '{') ++depth;
+    if (text[i] == ']' || text[i] == '}') --depth;
+    return depth > max_json_depth;
+  });
+}
+
+/// Where the first number with that spelling ends.
+inline std::size_t json_number_offset(std::string_view text, std::string_view spelling) {
+  const std::size_t begin = find_outside_strings(text, [&](std::size_t i) {
+    return text.substr(i, spelling.size()) == spelling &&
+           (i == 0 || std::string_view("+-.0123456789eE").find(text[i - 1]) == std::string::npos);
+  });
+  return begin + spelling.size() - 1;
 }
 
 inline Result<Json> parse_json(std::string_view text, const std::string& name) {
@@ -246,6 +272,8 @@ inline Result<Json> parse_json(std::string_view text, const std::string& name) {
   if (builder.too_deep())
     return bad(json_depth_offset(text),
                sentence({"arrays and objects nest deeper than ", max_json_depth, " levels"}));
+  if (const std::string& number = builder.overflow(); !number.empty())
+    return bad(json_number_offset(text, number), "number overflow");
   return bad(builder.offset(), builder.reason());
 }
 

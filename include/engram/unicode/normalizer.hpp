@@ -141,12 +141,17 @@ inline std::string tidy_white_space(std::string text) {
     if (!is_white_space(next_code_point(text, last).code_point)) break;
     end = last;
   }
-  text = text.substr(begin, end - begin);
 
+  const std::string_view inner = std::string_view(text).substr(begin, end - begin);
   constexpr std::string_view guard = "\xEE\x80\x80";  // U+E000
-  for (std::size_t at = 0; (at = text.find(guard, at)) != std::string::npos; ++at)
-    text.replace(at, guard.size(), " ");
-  return text;
+  std::string out;
+  out.reserve(inner.size());
+  for (std::size_t at = 0; at < inner.size();) {
+    const bool guarded = inner.substr(at, guard.size()) == guard;
+    out += guarded ? ' ' : inner[at];
+    at += guarded ? guard.size() : 1;
+  }
+  return out;
 }
 
 /// The text in the form in which spellings are compared; may be empty (marks alone, VT alone).

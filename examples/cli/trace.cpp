@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#include "trace/trace.hpp"
+
+#include "commands.hpp"
+#include "geometry.hpp"
+
+#include <engram/addressing/layout_bytes.hpp>
+#include <engram/io/file.hpp>
+#include <engram/io/tokenizer_json.hpp>
+#include <engram/unicode/token_map_builder.hpp>
+
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
+namespace engram::cli {
+
+namespace {
+
+struct TraceOptions {
+  explicit TraceOptions(CLI::App& app) : geometry(app, "demo") {}
+
+  GeometryOptions geometry;
+  std::string tokenizer, text, format = "json";
+  Index limit = 20;
+};
+
+bool stdout_is_terminal() {
+#if __has_include(<unistd.h>)
+  return isatty(STDOUT_FILENO) != 0;
+#else
+  return false;
+#endif
+}
+
+void print_json(const trace::Trace& traced, const Layout& layout) {
+  nlohmann::ordered_json shown = nlohmann::ordered_json::array();
+  for (const trace::TokenLine& line : traced.first)
+    shown.push_back({{"text", line.text},
+                     {"token_id", line.token_id},
+                     {"canonical_id", line.canonical_id},
+                     {"ngrams", line.ngrams},
+                     {"rows", line.rows}});
+  nlohmann::ordered_json orders = nlohmann::ordered_json::array();
+  for (const trace::OrderSummary& s : traced.orders)
+    orders.push_back({{"order", s.order},
+                      {"distinct_ngrams", s.distinct},
+                      {"row_reads", s.reads},
+                      {"unique_rows", s.unique_rows},
+                      {"reuse", s.reuse},
+                      {"collisions", s.collisions},
+                      {"collided_in_all_heads", s.collided_in_all_heads}});
+  std::cout << nlohmann::ordered_json{{"tokens", traced.tokens},
+                                      {"trace", shown},
+                                      {"orders", orders},
+                                      {"digest", layout_digest(layout)}}
+            << '\n';
+}
+
+Result<void> run(const TraceOptions& o) {
+  if (o.limit < 0)
+    return fail(Code::invalid_config, {"--limit is ", o.limit, ", expected 0 or more"});
+  Result<TokenizerJson> tokenizer = read_tokenizer_json(o.tokenizer);
+  if (!tokenizer.ok()) return tokenizer.failure();
+  Result<TokenMap> map = build_token_map(tokenizer.value().tokens);
+  if (!map.ok()) return fail(map.status().code, {o.tokenizer, ": ", map.message()});
+  const Result<Geometry> geometry = o.geometry.resolve(map.value());
+  if (!geometry.ok()) return geometry.failure();
+  if (!geometry.value().document_starts.empty())
+    return fail(Code::unsupported,
+                "trace: --boundary starts is for address; a text has no documents");
+  const Result<bpe::Encoder> encoder = bpe::Encoder::make(std::move(tokenizer).value());
+  if (!encoder.ok()) return fail(encoder.status().code, {o.tokenizer, ": ", encoder.message()});
+  const Result<std::string> text = read_file(o.text);
+  if (!text.ok()) return text.failure();
+  const Layout& layout = geometry.value().layout;
+  const Result<trace::Trace> traced =
+      trace::trace_text(encoder.value(), map.value(), layout, text.value(), o.limit);
+  if (!traced.ok()) return fail(traced.status().code, {o.text, ": ", traced.message()});
+  if (o.format == "text") {
+    trace::print(stdout, traced.value(), layout, stdout_is_terminal());
+  } else {
+    print_json(traced.value(), layout);
+  }
+  return {};
+}
+
+}  // namespace
+
+Command add_trace(CLI::App& program) {
+  CLI::App* app = program.add_subcommand(
+      "trace", "follow a text to its rows, and show what repeats (preset demo unless said)");
+  const auto o = std::make_shared<TraceOptions>(*app);
+  app->add_option("--tokenizer", o->tokenizer, "tokenizer.json of a byte-level BPE")->required();
+  app->add_option("--text", o->text, "UTF-8 text file")->required();
+  app->add_option("--limit", o->limit, "tokens to show; the figures are of the whole text (20)");
+  app->add_option("--format", o->format, "json, or text for a terminal")
+      ->check(CLI::IsMember({"json", "text"}));
+  return {app, [o] { return run(*o); }};
+}
+
+}  // namespace engram::cli
