@@ -85,11 +85,10 @@ __attribute__((target("avx512f,avx512dq"))) void hash_windows_avx512(const Modul
   for (int order = 1; order <= hash.orders; ++order) {
     for (int left = hash.heads; left > 0; left -= 8) {
       U64x8 divisor;
-      F64x8 inverse;
       I64x8 offset;
       __builtin_memcpy(&divisor, hash.divisors + column, 64);
-      __builtin_memcpy(&inverse, hash.quotients + column, 64);
       __builtin_memcpy(&offset, hash.offsets + column, 64);
+      const F64x8 inverse = 1.0 / __builtin_convertvector(divisor, F64x8);
       const int lanes = left < 8 ? left : 8;
       Row* out = rows + column;
       for (Index t = 0; t < count; ++t, out += stride) {

@@ -55,8 +55,8 @@ inline std::vector<std::uint64_t> make_multipliers(const AddressingConfig& confi
   }
   if (config.mixer == Mixer::polynomial) {
     const std::uint64_t base = multipliers[0];
-    multipliers.assign(n, 1);
-    for (std::size_t i = 1; i < n; ++i) multipliers[i] = multipliers[i - 1] * base;
+    multipliers[0] = 1;
+    while (multipliers.size() < n) multipliers.push_back(multipliers.back() * base);
   }
   return multipliers;
 }
@@ -136,14 +136,14 @@ Result<Layout> make_layout(const AddressingConfig& config, const Compressor& com
   if (rule.kind == BoundaryKind::eos) layout.boundary.eos = to_integer(compressor(rule.eos));
   layout.token_map = compressor.digest();
 
+  const bool given = config.modulus_rule == ModulusRule::explicit_values;
   const std::size_t layers = config.layer_ids.size();
-  std::vector<std::uint64_t> moduli = config.moduli;
-  if (config.modulus_rule != ModulusRule::explicit_values) {
-    auto made = make_moduli(config.modulus_rule, config.engram_vocab_size, config.n_head_per_ngram,
-                            static_cast<int>(layers));
-    if (!made.ok()) return made.failure();
-    moduli = std::move(made).value();
-  }
+  Result<std::vector<std::uint64_t>> made =
+      given ? Result(std::vector<std::uint64_t>())
+            : make_moduli(config.modulus_rule, config.engram_vocab_size, config.n_head_per_ngram,
+                          static_cast<int>(layers));
+  if (!made.ok()) return made.failure();
+  const std::vector<std::uint64_t>& moduli = given ? config.moduli : made.value();
   const auto columns = static_cast<std::size_t>(layout.columns());
   for (std::size_t l = 0; l < layers; ++l) {
     LayerLayout& layer = layout.layers.emplace_back();

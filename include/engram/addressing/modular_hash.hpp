@@ -37,7 +37,6 @@ struct ModularHashRef {
   const std::uint64_t* multipliers;  // [8], 0 from N on
   const std::uint64_t* divisors;     // [H]
   const std::uint64_t* inverses;     // [H] of Reciprocal
-  const double* quotients;           // [H] 1 / divisor
   const Index* offsets;              // [H]
   std::uint64_t salt;
   std::int32_t pad;
@@ -68,7 +67,7 @@ ENGRAM_HD constexpr void hash_window(const ModularHashRef& hash, const NgramWind
 
 /// Multi-hash addressing by remainders, for every layer of a layout. Owns its tables.
 ///
-/// Immutable; const calls may run concurrently. About 40 bytes a column.
+/// Immutable; const calls may run concurrently. About 24 bytes a column.
 template <class Mix>
 class ModularHash {
  public:
@@ -97,15 +96,9 @@ class ModularHash {
   ModularHashRef ref(int layer) const noexcept {
     const auto l = static_cast<std::size_t>(layer);
     const std::size_t at = l * padded_columns_;
-    return {&multipliers_[l * max_order],
-            &divisors_[at],
-            &inverses_[at],
-            &quotients_[at],
-            &offsets_[at],
-            salt_,
-            pad_,
-            max_ngram_size_ - 1,
-            heads_};
+    return {
+        &multipliers_[l * max_order], &divisors_[at], &inverses_[at], &offsets_[at], salt_, pad_,
+        max_ngram_size_ - 1,          heads_};
   }
 
   /// Smallest modulus of all layers; decides which loops are exact (hash_rows.hpp).
@@ -129,7 +122,6 @@ class ModularHash {
         const std::uint64_t divisor = real ? layer.moduli[c] : 1;
         divisors_.push_back(divisor);
         inverses_.push_back(Reciprocal::of(divisor).inverse);
-        quotients_.push_back(1.0 / static_cast<double>(divisor));
         offsets_.push_back(real ? layer.offsets[c] : 0);
         if (real && divisor < smallest_modulus_) smallest_modulus_ = divisor;
       }
@@ -144,10 +136,8 @@ class ModularHash {
   Index columns_;
   std::size_t padded_columns_;
   std::uint64_t smallest_modulus_ = ~std::uint64_t{0};
-  std::vector<Index> rows_;
+  std::vector<Index> rows_, offsets_;
   std::vector<std::uint64_t> multipliers_, divisors_, inverses_;
-  std::vector<double> quotients_;
-  std::vector<Index> offsets_;
 };
 
 /// Multiplicative XOR: the paper, DeepSeek-V4.1, Qwen.

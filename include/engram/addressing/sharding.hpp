@@ -58,63 +58,61 @@ class HeadSharding {
   /// Contiguous: rank r holds the heads [r * ceil(H / ranks), ...).
   static HeadSharding contiguous(const LayerLayout& layer, int ranks) {
     const int columns = static_cast<int>(layer.moduli.size());
-    const int per_rank = (columns + ranks - 1) / ranks;
-    return HeadSharding(layer, ranks, [per_rank](int column) { return column / per_rank; });
+    return HeadSharding(layer, ranks, (columns + ranks - 1) / ranks);
   }
   /// Strided: rank r holds the heads r, r + ranks, r + 2 * ranks, ...: some of every order.
   static HeadSharding strided(const LayerLayout& layer, int ranks) {
-    return HeadSharding(layer, ranks, [ranks](int column) { return column % ranks; });
+    return HeadSharding(layer, ranks, 0);
   }
 
   int num_ranks() const noexcept { return static_cast<int>(local_rows_.size()); }
-  int owner(RowId row) const noexcept { return columns_[find(row)].rank; }
+  /// The rank that holds a head.
+  int owner(HeadId head) const noexcept { return rank_of(to_integer(head)); }
+  /// Precondition for these: 0 <= row < rows.
+  int owner(RowId row) const noexcept { return rank_of(static_cast<int>(find(row))); }
   LocalRowId to_local(RowId row) const noexcept {
-    const Column& column = columns_[find(row)];
-    return LocalRowId{to_integer(row) - column.first + column.local_first};
+    const std::size_t column = find(row);
+    return LocalRowId{to_integer(row) - first_[column] + local_first_[column]};
   }
   RowId to_global(int rank, LocalRowId local) const noexcept {
     RowId row = no_row;
-    for (const Column& column : columns_)
-      if (column.rank == rank && column.local_first <= to_integer(local))
-        row = RowId{to_integer(local) - column.local_first + column.first};
+    for (std::size_t c = 0; c < first_.size(); ++c)
+      if (rank_of(static_cast<int>(c)) == rank && local_first_[c] <= to_integer(local))
+        row = RowId{to_integer(local) - local_first_[c] + first_[c]};
     return row;
   }
   Index local_rows(int rank) const noexcept { return local_rows_[static_cast<std::size_t>(rank)]; }
-  /// The rank that holds a head.
-  int owner(HeadId head) const noexcept {
-    return columns_[static_cast<std::size_t>(to_integer(head))].rank;
-  }
 
  private:
-  struct Column {
-    Index first;        // global id of the head's first row
-    Index local_first;  // and its local id
-    int rank;
-  };
-
-  template <class RankOf>
-  HeadSharding(const LayerLayout& layer, int ranks, RankOf rank_of)
-      : local_rows_(static_cast<std::size_t>(ranks), 0) {
+  /// heads_a_rank: how many contiguous heads, or 0 for strided ones.
+  HeadSharding(const LayerLayout& layer, int ranks, int heads_a_rank)
+      : heads_a_rank_(heads_a_rank),
+        first_(layer.offsets),
+        local_rows_(static_cast<std::size_t>(ranks), 0) {
     for (std::size_t c = 0; c < layer.moduli.size(); ++c) {
-      const int rank = rank_of(static_cast<int>(c));
-      Index& used = local_rows_[static_cast<std::size_t>(rank)];
-      columns_.push_back({layer.offsets[c], used, rank});
+      Index& used = local_rows_[static_cast<std::size_t>(rank_of(static_cast<int>(c)))];
+      local_first_.push_back(used);
       used += static_cast<Index>(layer.moduli[c]);
     }
   }
 
+  int rank_of(int column) const noexcept {
+    return heads_a_rank_ == 0 ? column % num_ranks() : column / heads_a_rank_;
+  }
   std::size_t find(RowId row) const noexcept {
     std::size_t low = 0;
-    for (std::size_t size = columns_.size(); size > 1;) {
+    for (std::size_t size = first_.size(); size > 1;) {
       const std::size_t half = size / 2;
-      if (columns_[low + half].first <= to_integer(row)) low += half;
+      if (first_[low + half] <= to_integer(row)) low += half;
       size -= half;
     }
     return low;
   }
 
-  std::vector<Column> columns_;
-  std::vector<Index> local_rows_;
+  int heads_a_rank_;
+  std::vector<Index> first_;        // [H] global id of each head's first row
+  std::vector<Index> local_rows_;   // [ranks]
+  std::vector<Index> local_first_;  // [H] local id of each head's first row
 };
 
 static_assert(Sharding<RowRangeSharding> && Sharding<HeadSharding>);

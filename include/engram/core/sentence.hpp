@@ -19,15 +19,9 @@ class Piece {
   Piece(const char* words) : words_(words) {}         // NOLINT(google-explicit-constructor)
   Piece(std::string_view words) : words_(words) {}    // NOLINT(google-explicit-constructor)
   Piece(const std::string& words) : words_(words) {}  // NOLINT(google-explicit-constructor)
-  Piece(long long n) : number_(std::to_string(n)) {}  // NOLINT(google-explicit-constructor)
-  Piece(unsigned long long n)
-      : number_(std::to_string(n)) {}                  // NOLINT(google-explicit-constructor)
-  Piece(long n) : Piece(static_cast<long long>(n)) {}  // NOLINT(google-explicit-constructor)
-  Piece(int n) : Piece(static_cast<long long>(n)) {}   // NOLINT(google-explicit-constructor)
-  Piece(unsigned n)
-      : Piece(static_cast<unsigned long long>(n)) {}  // NOLINT(google-explicit-constructor)
-  Piece(unsigned long n)
-      : Piece(static_cast<unsigned long long>(n)) {}  // NOLINT(google-explicit-constructor)
+  template <class Number>
+    requires(std::is_integral_v<Number>)
+  Piece(Number n) : number_(std::to_string(n)) {}  // NOLINT(google-explicit-constructor)
 
   std::string_view text() const noexcept {
     return number_.empty() ? words_ : std::string_view(number_);
