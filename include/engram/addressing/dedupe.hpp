@@ -17,12 +17,11 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// Widest digit of the sort: 2048 counters of 4 bytes stay in the first-level cache.
 inline constexpr int dedupe_digit_bits = 11;
-inline constexpr int dedupe_max_passes = 6;
 
 /// Scratch bytes that plan_dedupe needs for `count` row ids.
 constexpr std::size_t dedupe_workspace_bytes(Index count) noexcept {
   return 2 * Workspace::bytes_for<std::uint64_t>(count) +
-         Workspace::bytes_for<std::uint32_t>(Index{dedupe_max_passes} << dedupe_digit_bits);
+         Workspace::bytes_for<std::uint32_t>(Index{2} << dedupe_digit_bits);
 }
 
 ENGRAM_BEGIN_LOOPS
@@ -36,8 +35,8 @@ ENGRAM_BEGIN_LOOPS
 /// num_unique  written: how many rows `unique` holds.
 /// workspace   dedupe_workspace_bytes(T * H) bytes, any alignment.
 /// Status      bad_row (index: t * H + c), shape_mismatch, workspace_small (index: the bytes),
-///             unsupported when num_rows * T * H exceeds 2^63; then nothing but the workspace has
-///             been written.
+///             unsupported when num_rows is negative or num_rows * T * H exceeds 2^63; then nothing
+///             but the workspace has been written.
 /// Cost        O(T * H) per digit of 11 bits: 3 passes for 2^33 rows. Runs on the calling thread.
 template <class Row>
 Status plan_dedupe(View<const Row, 2> rows, Index num_rows, View<Row, 1> unique,
@@ -51,7 +50,7 @@ Status plan_dedupe(View<const Row, 2> rows, Index num_rows, View<Row, 1> unique,
       num_rows > 1 ? static_cast<int>(std::bit_width(static_cast<std::uint64_t>(num_rows - 1))) : 1;
   const int position_bits =
       count > 1 ? static_cast<int>(std::bit_width(static_cast<std::uint64_t>(count - 1))) : 1;
-  if (row_bits + position_bits > 63) return {Code::unsupported, 0, num_rows};
+  if (num_rows < 0 || row_bits + position_bits > 63) return {Code::unsupported, 0, num_rows};
   const int passes = (row_bits + dedupe_digit_bits - 1) / dedupe_digit_bits;
   const int digit_bits = (row_bits + passes - 1) / passes;
   const std::uint32_t digits = std::uint32_t{1} << digit_bits;
@@ -59,42 +58,51 @@ Status plan_dedupe(View<const Row, 2> rows, Index num_rows, View<Row, 1> unique,
   Workspace scratch(workspace);
   auto* from = scratch.take<std::uint64_t>(count);
   auto* to = scratch.take<std::uint64_t>(count);
-  auto* counters = scratch.take<std::uint32_t>(Index{dedupe_max_passes} << dedupe_digit_bits);
+  auto* counters = scratch.take<std::uint32_t>(Index{2} << dedupe_digit_bits);
   if (from == nullptr || to == nullptr || counters == nullptr)
     return {Code::workspace_small, 0, static_cast<Index>(dedupe_workspace_bytes(count))};
 
-  for (std::uint32_t i = 0; i < digits * static_cast<std::uint32_t>(passes); ++i) counters[i] = 0;
+  std::uint32_t* here = counters;            // how many ids have each digit of this pass
+  std::uint32_t* ahead = counters + digits;  // and of the next, counted while this one moves them
+  const auto digit = [digits](std::uint64_t pair, int shift) {
+    return static_cast<std::uint32_t>(pair >> shift) & (digits - 1);
+  };
+  for (std::uint32_t d = 0; d < digits; ++d) here[d] = 0;
   Index kept = 0;
   Index position = 0;
   for (Index t = 0; t < rows.extent(0); ++t) {
     const Row* ids = rows.data() + t * rows.stride(0);
     for (Index c = 0; c < columns; ++c, ++position) {
-      const Index row = ids[c];
-      if (row < 0 || row >= num_rows) {
-        if (row != to_integer(no_row)) return {Code::bad_row, 0, position};
+      const auto row = static_cast<std::uint64_t>(Index{ids[c]});
+      if (row >= static_cast<std::uint64_t>(num_rows)) {
+        if (ids[c] != to_integer(no_row)) return {Code::bad_row, 0, position};
         continue;
       }
-      from[kept++] =
-          static_cast<std::uint64_t>(row) << position_bits | static_cast<std::uint64_t>(position);
-      for (int pass = 0; pass < passes; ++pass)
-        ++counters[static_cast<std::uint32_t>(pass) * digits +
-                   (static_cast<std::uint32_t>(row >> (pass * digit_bits)) & (digits - 1))];
+      from[kept++] = row << position_bits | static_cast<std::uint64_t>(position);
+      ++here[digit(row, 0)];
     }
   }
   for (int pass = 0; pass < passes; ++pass) {
-    std::uint32_t* next = counters + static_cast<std::uint32_t>(pass) * digits;
     std::uint32_t sum = 0;
     for (std::uint32_t d = 0; d < digits; ++d) {
-      const std::uint32_t here = next[d];
-      next[d] = sum;
-      sum += here;
+      const std::uint32_t start = sum;
+      sum += here[d];
+      here[d] = start;
+      ahead[d] = 0;
     }
     const int shift = position_bits + pass * digit_bits;
-    for (Index i = 0; i < kept; ++i)
-      to[next[static_cast<std::uint32_t>(from[i] >> shift) & (digits - 1)]++] = from[i];
-    std::uint64_t* swap = from;
-    from = to;
-    to = swap;
+    const int shift_ahead = pass + 1 < passes ? shift + digit_bits : shift;
+    for (Index i = 0; i < kept; ++i) {
+      const std::uint64_t pair = from[i];
+      to[here[digit(pair, shift)]++] = pair;
+      ++ahead[digit(pair, shift_ahead)];
+    }
+    std::uint64_t* moved = to;
+    to = from;
+    from = moved;
+    std::uint32_t* counted = ahead;
+    ahead = here;
+    here = counted;
   }
 
   if (kept < count)
