@@ -90,15 +90,38 @@ class ValueReader {
     }
     ++at_;
   }
-  std::string string() {  // escapes stay as they are; no golden number needs them
+  std::string string() {
     expect('"');
     std::string s;
     for (; text_.at(at_) != '"'; ++at_) {
-      s += text_[at_];
-      if (text_[at_] == '\\') s += text_.at(++at_);
+      if (text_[at_] != '\\') {
+        s += text_[at_];
+      } else if (text_.at(++at_) == 'u') {
+        append(s, code_unit());
+      } else {
+        const std::size_t which = std::string_view("bfnrt").find(text_[at_]);
+        s += which == std::string_view::npos ? text_[at_] : "\b\f\n\r\t"[which];
+      }
     }
     ++at_;
     return s;
+  }
+  /// The four digits behind the 'u' at at_, which moves to the last of them.
+  unsigned code_unit() {
+    const unsigned long unit = std::strtoul(text_.substr(at_ + 1, 4).c_str(), nullptr, 16);
+    at_ += 4;
+    return static_cast<unsigned>(unit);
+  }
+  void append(std::string& s, unsigned c) {
+    if (c >= 0xD800 && c < 0xDC00) {  // the first half of a pair
+      at_ += 2;
+      c = 0x10000 + ((c - 0xD800) << 10) + (code_unit() - 0xDC00);
+    }
+    const int more = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    const unsigned lead[] = {0x00, 0xC0, 0xE0, 0xF0};
+    s += static_cast<char>(lead[more] | (c >> (6 * more)));
+    for (int shift = 6 * more - 6; shift >= 0; shift -= 6)
+      s += static_cast<char>(0x80 | ((c >> shift) & 0x3F));
   }
 
   std::string text_;

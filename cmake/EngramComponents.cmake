@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# A component of the library: an interface target, the headers it owns, the package it needs.
+
+# engram_add_component(NAME [HEADERS file...] FOLDERS folder... [NEEDS package])
+#
+# Makes engram::NAME from the headers named and from every header of the folders, all below
+# include/engram. A wing links engram::core and the package it needs (EngramDependencies.cmake).
+# The test "headers belong to components" fails when a header on disk is in no component.
+function(engram_add_component name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "NEEDS" "HEADERS;FOLDERS")
+  set(base ${PROJECT_SOURCE_DIR}/include)
+  set(headers)
+  set(bodies)
+  foreach(header IN LISTS arg_HEADERS)
+    file(GLOB found CONFIGURE_DEPENDS ${base}/engram/${header})
+    list(APPEND headers ${found})
+  endforeach()
+  foreach(folder IN LISTS arg_FOLDERS)
+    file(GLOB_RECURSE found CONFIGURE_DEPENDS ${base}/engram/${folder}/*.hpp)
+    list(APPEND headers ${found})
+    file(GLOB_RECURSE found CONFIGURE_DEPENDS ${base}/engram/${folder}/*.inl)
+    list(APPEND bodies ${found})
+  endforeach()
+
+  add_library(engram_${name} INTERFACE)
+  add_library(engram::${name} ALIAS engram_${name})
+  # A header compiles alone, and the build checks it; a body (.inl) is included by its header only.
+  target_sources(
+    engram_${name}
+    INTERFACE FILE_SET HEADERS BASE_DIRS ${base} FILES ${headers}
+    INTERFACE FILE_SET bodies TYPE HEADERS BASE_DIRS ${base} FILES ${bodies})
+  set_target_properties(
+    engram_${name}
+    PROPERTIES EXPORT_NAME ${name}
+               VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL}
+               INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
+
+  if(NOT name STREQUAL core)
+    target_link_libraries(engram_${name} INTERFACE engram_core)
+  endif()
+  if(arg_NEEDS)
+    # In the build only: a downloaded package is part of this build and cannot be exported, so the
+    # installed engram looks for it again (engram-config.cmake.in).
+    engram_dependency(${arg_NEEDS} needed)
+    target_link_libraries(engram_${name} INTERFACE $<BUILD_INTERFACE:${needed}>)
+  endif()
+  set_property(TARGET engram_${name} PROPERTY ENGRAM_NEEDS ${arg_NEEDS})
+  set_property(GLOBAL APPEND PROPERTY ENGRAM_COMPONENTS ${name})
+  set_property(GLOBAL APPEND PROPERTY ENGRAM_HEADERS ${headers} ${bodies})
+endfunction()

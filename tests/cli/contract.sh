@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# The program `engram` seen from outside: what it prints, and how it ends.
+#   contract.sh PROGRAM SCRATCH-FOLDER
+set -u
+engram=$1
+scratch=$2/cli
+mkdir -p "$scratch"
+cd "$scratch" || exit 1
+failed=0
+checks=0
+
+# run EXIT-STATUS ARGUMENTS...: leaves the output in out and err.
+run() {
+  local expected=$1
+  shift
+  checks=$((checks + 1))
+  "$engram" "$@" >out 2>err
+  local status=$?
+  if [ "$status" -ne "$expected" ]; then
+    echo "FAILED: engram $*: exit status $status, expected $expected"
+    cat err
+    failed=$((failed + 1))
+  elif [ "$status" -ne 0 ] && [ -s out ]; then
+    echo "FAILED: engram $*: printed to stdout although it failed"
+    failed=$((failed + 1))
+  elif [ "$status" -ne 0 ] && [ ! -s err ]; then
+    echo "FAILED: engram $*: failed without a word"
+    failed=$((failed + 1))
+  fi
+}
+# prints TEXT ARGUMENTS...: stdout is exactly that line.
+prints() {
+  local text=$1
+  shift
+  run 0 "$@"
+  if [ "$(cat out)" != "$text" ]; then
+    echo "FAILED: engram $*"
+    echo "  printed  $(cat out)"
+    echo "  expected $text"
+    failed=$((failed + 1))
+  fi
+}
+# says WORDS EXIT-STATUS ARGUMENTS...: fails with these words on stderr.
+says() {
+  local words=$1
+  shift
+  run "$@"
+  if ! grep -qF -- "$words" err; then
+    echo "FAILED: engram ${*:2}: '$words' is not in: $(cat err)"
+    failed=$((failed + 1))
+  fi
+}
+
+small=(--layers 1,4 --sizes 64,64,64 --heads 2 --max-ngram 4 --compressed-vocab 64)
+one=(--layers 1 --sizes 64,64,64 --heads 2 --max-ngram 4 --compressed-vocab 64)
+
+# layout
+prints '{"max_ngram":4,"heads":2,"compressed_vocab":64,"pad":2,"seed":0,"layers":[{"layer_id":1,"multipliers":["118650432209603643","7493640653728489","55676810147952557","114555519428547269"],"primes":[[67,71],[73,79],[83,89]],"offsets":[0,67,138,211,290,373],"rows":462},{"layer_id":4,"multipliers":["127364524771245009","7800076361716407","114038564133282483","29348051253447937"],"primes":[[97,101],[103,107],[109,113]],"offsets":[0,97,198,301,408,517],"rows":630}],"digest":"dc92b42e821c0acdda60ac5450df3a7382900dfd2a726d706893da377551bbc8"}' \
+  layout "${small[@]}"
+run 0 layout --preset deepseek-v4.1
+grep -q '"rows":384006168.*"rows":384016682' out || { echo "FAILED: rows of V4.1"; failed=$((failed + 1)); }
+run 0 layout --preset qwen3.8-ple
+grep -q '"23703573157769".*"rows":320001446' out || { echo "FAILED: rows of Qwen"; failed=$((failed + 1)); }
+run 0 layout --preset deepseek-v4.1 --compressed-vocab 1000 # derives the multipliers anew
+grep -q '"7593627661414631"' out || { echo "FAILED: overridden size"; failed=$((failed + 1)); }
+says "compressed-vocab" 2 layout --preset demo
+says "--preset" 2 layout
+says "--layers" 2 layout --sizes 64 --heads 2 --max-ngram 2 --compressed-vocab 9
+says "--sizes" 2 layout --layers 1 --heads 2 --max-ngram 2 --compressed-vocab 9
+says "not expected" 2 layout --frob
+says "" 2 layout --heads x
+says "" 2 layout --preset nope
+says "'-1' is no number" 2 layout "${small[@]}" --seed -1
+says "n_head_per_ngram is 0" 1 layout --layers 1 --sizes 64 --heads 0 --max-ngram 2 --compressed-vocab 64
+says "--heads" 2 layout "${small[@]}" --heads 3 # said twice
+says "asks for 0 rows" 1 layout --layers 1 --sizes 64,0,64 --heads 2 --max-ngram 4 --compressed-vocab 64
+says "2 sizes, expected 3" 1 layout --layers 1 --sizes 64,64 --heads 2 --max-ngram 4 --compressed-vocab 64
+says "max_ngram_size is 9" 1 layout --layers 1 --sizes 64 --heads 1 --max-ngram 9 --compressed-vocab 64
+says "id 64 is not a token id" 1 layout "${small[@]}" --pad 64
+says "which is even" 1 layout --layers 1 --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64 --multipliers 1,4
+says "overflows 63 bits" 1 layout --layers 1 --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64 --multipliers 1,9223372036854775807
+says "3 multipliers, expected 2" 1 layout --layers 1 --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64 --multipliers 1,3,5
+says "no list of numbers" 2 layout "${small[@]}" --multipliers 1,x
+says "the layer id stands twice" 1 layout --layers 1,1 --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64
+
+# address
+prints '{"rows":[[[5,109,198,236,345,446],[87,122,203,310,499,600]],[[60,132,163,243,360,383],[79,130,298,330,470,558]]],"state":[-1,2,17]}' \
+  address "${small[@]}" --ids 2,17
+run 0 address "${one[@]}" --ids 17 --history 3,5,7
+mv out continued
+run 0 address "${one[@]}" --ids 3,5,7,17 # a history is what came before
+checks=$((checks + 1))
+if [ "$(sed 's/.*\(\[\[[^]]*\]\]\],"state\)/\1/' out)" != "$(sed 's/{"rows":\[//' continued)" ]; then
+  echo "FAILED: history: $(cat continued) against $(cat out)"
+  failed=$((failed + 1))
+fi
+prints '{"rows":[[[30,102,163,280,360,441]],[[5,109,198,236,345,446]],[[48,96,140,280,351,445]]],"state":[-1,-1,11]}' \
+  address "${one[@]}" --ids 5,7,11 --dead 1 --history 1,-1,3
+prints '{"rows":[],"state":[-1,-1,-1]}' address "${one[@]}" --ids @/dev/null
+printf '5,7\n11' >ids
+run 0 address "${one[@]}" --ids @ids
+mv out from_file
+run 0 address "${one[@]}" --ids 5,7,11
+cmp -s out from_file || { echo "FAILED: --ids @FILE"; failed=$((failed + 1)); }
+"$engram" address "${one[@]}" --ids - <ids >out 2>err
+cmp -s out from_file || { echo "FAILED: --ids -"; failed=$((failed + 1)); }
+says "beyond the token map (id 64)" 1 address "${one[@]}" --ids 5,64
+says "position 1 is negative" 1 address "${one[@]}" --ids 5,-1
+says "no list of numbers" 2 address "${one[@]}" --ids 5,x
+says "no list of numbers" 2 address "${one[@]}" --ids 5,,7
+says "--ids" 2 address "${one[@]}"
+says "position 3 is not among the 3 ids" 1 address "${one[@]}" --ids 5,7,11 --dead 3
+says "--history takes 3 canonical ids" 1 address "${one[@]}" --ids 5 --history 1,2
+says "--history takes 3 canonical ids" 1 address "${one[@]}" --ids 5 --history 1,2,64
+says "" 2 address "${one[@]}" --ids 5 --history 1,2,x
+says "cannot open" 1 address "${one[@]}" --ids @does_not_exist
+printf 'five' >ids
+says "no number" 1 address "${one[@]}" --ids @ids
+says "is not among" 1 address "${one[@]}" --ids 5 --boundary starts:1
+says "eos:ID" 2 address "${one[@]}" --ids 5 --boundary eos
+says "id 64 is not a token id" 1 address "${one[@]}" --ids 5 --boundary eos:64
+
+# boundaries cut where they should: the last token looks like a first one
+run 0 address "${one[@]}" --ids 9
+mv out first
+for boundary in eos:7 starts:1; do
+  run 0 address "${one[@]}" --ids 7,9 --boundary $boundary
+  checks=$((checks + 1))
+  if ! grep -qF "$(sed 's/{"rows":\[\(.*\)\],"state".*/\1/' first)" out; then
+    echo "FAILED: --boundary $boundary: $(cat out)"
+    failed=$((failed + 1))
+  fi
+done
+
+# token maps: the ids become token ids, and the size must be the geometry's
+printf '\0\0\0\0\1\0\0\0\1\0\0\0\2\0\0\0' >map # 0 1 1 2
+tiny=(--layers 1 --sizes 64 --heads 1 --max-ngram 2 --pad 0)
+run 0 address "${tiny[@]}" --token-map map --ids 1,3
+mv out mapped
+run 0 address "${tiny[@]}" --token-map map --ids 2,3
+cmp -s out mapped || { echo "FAILED: spellings of one key differ"; failed=$((failed + 1)); }
+run 0 address "${tiny[@]}" --compressed-vocab 3 --ids 1,2
+cmp -s out mapped || { echo "FAILED: a mapped id is not its canonical id"; failed=$((failed + 1)); }
+says "beyond the token map (id 4)" 1 address "${tiny[@]}" --token-map map --ids 4
+says "the compressed vocabulary is 3, expected 64" 1 address "${tiny[@]}" --compressed-vocab 64 --token-map map --ids 1
+says "number of entries is 4, expected 129280" 1 address --preset deepseek-v4.1 --token-map map --ids 1
+printf '\0\0\0\0\1' >map
+says "multiple of 4" 1 address "${tiny[@]}" --token-map map --ids 1
+printf '\377\377\377\377' >map
+says "negative" 1 address "${tiny[@]}" --token-map map --ids 0
+
+# normalize
+printf '"The"\n"\\u00c9"\n" \\n"\n"\\u000b"\n' | "$engram" normalize >out 2>err
+[ "$(tr '\n' ' ' <out)" = '"the" "e" " " "\u000b" ' ] || { echo "FAILED: normalize: $(cat out err)"; failed=$((failed + 1)); }
+printf '"a"\nnot json\n' | "$engram" normalize >out 2>err
+{ [ $? -eq 1 ] && [ ! -s out ] && grep -q 'line 2' err; } || { echo "FAILED: normalize refuses line 2"; failed=$((failed + 1)); }
+
+# token-map, encode and trace: what is refused (the golden tests cover what is right)
+printf '{"model":{"type":"Unigram","vocab":[]}}' >unigram.json
+says "Unigram" 1 token-map --tokenizer unigram.json
+says "cannot open" 1 token-map --tokenizer does_not_exist
+says "--tokenizer" 2 token-map
+printf '{"model":' >cut.json
+says "cut.json" 1 encode --tokenizer cut.json --text ids
+says "--text" 2 encode --tokenizer cut.json
+says "--limit is -1" 1 trace --tokenizer cut.json --text ids --limit -1
+says "" 2 trace --tokenizer cut.json --text ids --format xml
+
+says "subcommand" 2
+run 0 --help
+run 0 --version
+
+echo "$checks checks, $failed failed"
+[ "$failed" -eq 0 ]

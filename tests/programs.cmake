@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# How the folders that hold only sources become programs and ctest cases.
+set(engram_skips SKIP_REGULAR_EXPRESSION "\\[skipped\\] ")
+
+find_program(ENGRAM_BASH bash DOC "bash, for the tests that are scripts")
+if(ENGRAM_DEVELOPER_MODE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  find_program(ENGRAM_NVCC nvcc PATHS /usr/local/cuda/bin DOC "nvcc, for the tests in CUDA")
+endif()
+mark_as_advanced(ENGRAM_BASH ENGRAM_NVCC)
+
+# What every test program gets: the library, the wings and the BPE library where they are built.
+add_library(engram_testing INTERFACE)
+target_include_directories(engram_testing INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/support)
+target_compile_definitions(
+  engram_testing
+  INTERFACE ENGRAM_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+            ENGRAM_TEST_DIR="${CMAKE_CURRENT_SOURCE_DIR}"
+            ENGRAM_SCRATCH_DIR="${PROJECT_BINARY_DIR}/scratch"
+            ENGRAM_SHARED_DATA_DIR="${shared_data}")
+target_link_libraries(engram_testing INTERFACE engram::engram)
+foreach(part engram_unicode engram_io engram_xxhash engram_bpe)
+  if(TARGET ${part})
+    target_link_libraries(engram_testing INTERFACE ${part})
+  endif()
+endforeach()
+
+# A case that says why it cannot run here.
+function(engram_skipped_test name why)
+  add_test(NAME "${name}" COMMAND ${CMAKE_COMMAND} -E echo "[skipped] ${why}")
+  set_tests_properties("${name}" PROPERTIES ${engram_skips})
+endfunction()
+
+# engram_script_test(NAME SCRIPT ARGUMENTS...): a case that is a bash script.
+function(engram_script_test name script)
+  if(ENGRAM_BASH)
+    add_test(NAME "${name}" COMMAND ${ENGRAM_BASH} ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${ARGN})
+    set_tests_properties("${name}" PROPERTIES ${engram_skips} TIMEOUT 600)
+  else()
+    engram_skipped_test("${name}" "bash is not installed")
+  endif()
+endfunction()
+
+# engram_catch_program(NAME [OPTIONS ...] SOURCES ...): each Catch2 case is a case "NAME/case".
+function(engram_catch_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "OPTIONS;SOURCES")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE engram_testing Catch2::Catch2WithMain)
+  target_compile_options(${name} PRIVATE ${arg_OPTIONS})
+  engram_developer_flags(${name})
+  catch_discover_tests(
+    ${name}
+    TEST_PREFIX "${ENGRAM_TEST_PREFIX}${name}/"
+    PROPERTIES ${engram_skips} TIMEOUT 600)
+endfunction()
+
+engram_dependency(Catch2)
+if(Catch2_DIR)
+  include(${Catch2_DIR}/Catch.cmake)
+else()
+  FetchContent_GetProperties(Catch2)
+  include(${catch2_SOURCE_DIR}/extras/Catch.cmake)
+endif()
+
+function(engram_suite_unit)
+  file(GLOB folders CONFIGURE_DEPENDS unit/*)
+  foreach(folder IN LISTS folders)
+    file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp)
+    if(sources)
+      get_filename_component(name ${folder} NAME)
+      engram_catch_program(unit_${name} SOURCES ${sources})
+    endif()
+  endforeach()
+endfunction()
+
+# engram_plain_programs(SUFFIX OPTIONS...): golden/plain/NAME.cpp as golden_NAME + SUFFIX.
+function(engram_plain_programs suffix)
+  file(GLOB plain CONFIGURE_DEPENDS golden/plain/*.cpp)
+  foreach(source IN LISTS plain)
+    get_filename_component(name ${source} NAME_WE)
+    set(program golden_${name}${suffix})
+    set(test "${ENGRAM_TEST_PREFIX}${program}")
+    add_executable(${program} ${source})
+    target_link_libraries(${program} PRIVATE engram::engram)
+    target_compile_options(${program} PRIVATE ${ARGN})
+    engram_developer_flags(${program})
+    add_test(NAME "${test}" COMMAND ${program} ${CMAKE_CURRENT_SOURCE_DIR}/golden)
+    set_tests_properties("${test}" PROPERTIES ${engram_skips} TIMEOUT 600)
+  endforeach()
+endfunction()
+
+function(engram_suite_golden)
+  file(GLOB sources CONFIGURE_DEPENDS golden/*.cpp)
+  engram_catch_program(golden SOURCES ${sources})
+  engram_plain_programs("")
+endfunction()
+
+# The golden values under flags that break careless code.
+function(engram_suite_golden_flags)
+  file(GLOB sources CONFIGURE_DEPENDS golden/*.cpp)
+  engram_catch_program(golden_fast_math SOURCES ${sources} OPTIONS -ffast-math)
+  engram_plain_programs(_fast_math -ffast-math)
+  engram_plain_programs(_no_exceptions -fno-exceptions -fno-rtti)
+endfunction()
+
+function(engram_suite_static)
+  file(GLOB sources CONFIGURE_DEPENDS static/*.cpp)
+  if(sources)
+    add_library(static_checks OBJECT ${sources})
+    target_link_libraries(static_checks PRIVATE engram_testing)
+    engram_developer_flags(static_checks)
+  endif()
+endfunction()
+
+# CMake makes a file per header that includes it and nothing else.
+function(engram_suite_headers)
+  add_test(NAME "${ENGRAM_TEST_PREFIX}headers: each compiles alone"
+           COMMAND ${CMAKE_COMMAND} --build ${PROJECT_BINARY_DIR} --target
+                   all_verify_interface_header_sets)
+  set_tests_properties("${ENGRAM_TEST_PREFIX}headers: each compiles alone"
+                       PROPERTIES RUN_SERIAL ON TIMEOUT 600)
+endfunction()
+
+function(engram_suite_fuzz)
+  file(GLOB targets CONFIGURE_DEPENDS fuzz/*.cpp)
+  foreach(source IN LISTS targets)
+    get_filename_component(name ${source} NAME_WE)
+    set(test "${ENGRAM_TEST_PREFIX}fuzz: ${name}")
+    set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${name})
+    add_executable(fuzz_${name} ${source})
+    target_link_libraries(fuzz_${name} PRIVATE engram_testing)
+    engram_developer_flags(fuzz_${name})
+    if(ENGRAM_LIBFUZZER)
+      # New inputs go to the build folder, the kept ones are only read.
+      set(found ${PROJECT_BINARY_DIR}/fuzz/${name})
+      file(MAKE_DIRECTORY ${found})
+      if(NOT IS_DIRECTORY ${corpus})
+        set(corpus)
+      endif()
+      target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer-no-link)
+      target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+      add_test(NAME "${test}" COMMAND fuzz_${name} -max_total_time=20 -timeout=10 -print_final_stats=1
+                                      -artifact_prefix=${found}/ ${found} ${corpus})
+      set_tests_properties("${test}" PROPERTIES TIMEOUT 180)
+    else()
+      target_sources(fuzz_${name} PRIVATE support/replay_main.cpp)
+      add_test(NAME "${test}, kept inputs" COMMAND fuzz_${name} ${corpus})
+      set_tests_properties("${test}, kept inputs" PROPERTIES ${engram_skips})
+    endif()
+  endforeach()
+endfunction()
