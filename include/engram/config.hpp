@@ -33,36 +33,40 @@
 #define ENGRAM_EXCEPTIONS 0
 #endif
 
-/// 1 when loops may carry x86 `target("...")` copies chosen at run time (GNU vector extensions).
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+/// 1 when loops may carry x86 `target("...")` copies chosen at run time. They are written with GNU
+/// vector extensions (g++ 12, clang); Windows does not align the stack for 64-byte vectors.
+#if defined(__has_builtin) && defined(__x86_64__) && !defined(_WIN32)
+#if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
 #define ENGRAM_X86_TARGETS 1
-#else
+#endif
+#endif
+#if !defined(ENGRAM_X86_TARGETS)
 #define ENGRAM_X86_TARGETS 0
 #endif
 
-// Types carry the version in their mangled name. Loops also carry what changes their code, so that
-// a program whose files were compiled with different flags keeps one copy for each.
+// Types carry the version in their mangled name. Functions with a body worth the name also carry
+// what changes their code: the instruction set (x86-64 levels 1 to 4), -ffast-math and exceptions.
+// A program whose files were compiled with different flags so keeps one copy for each, and a file
+// compiled for every machine never runs the copy that needs a newer one.
 #if defined(__AVX512F__)
-#define ENGRAM_TAG_ISA avx512
-#elif defined(__AVX2__)
-#define ENGRAM_TAG_ISA avx2
-#elif defined(__AVX__)
-#define ENGRAM_TAG_ISA avx
+#define ENGRAM_TAG_ISA 4
+#elif defined(__AVX2__) || defined(__AVX__) || defined(__BMI__) || defined(__BMI2__) || \
+    defined(__LZCNT__)
+#define ENGRAM_TAG_ISA 3
+#elif defined(__SSE3__) || defined(__SSE4_2__) || defined(__POPCNT__)
+#define ENGRAM_TAG_ISA 2
+#elif defined(__ARM_FEATURE_SVE)
+#define ENGRAM_TAG_ISA 5
 #else
-#define ENGRAM_TAG_ISA base
+#define ENGRAM_TAG_ISA 1
 #endif
 #if defined(__FAST_MATH__)
-#define ENGRAM_TAG_MATH fast
+#define ENGRAM_TAG_MATH 1
 #else
-#define ENGRAM_TAG_MATH strict
+#define ENGRAM_TAG_MATH 0
 #endif
-#if ENGRAM_EXCEPTIONS
-#define ENGRAM_TAG_ERRORS throwing
-#else
-#define ENGRAM_TAG_ERRORS trapping
-#endif
-#define ENGRAM_JOIN3_(a, b, c) loops_##a##_##b##_##c
-#define ENGRAM_JOIN3(a, b, c) ENGRAM_JOIN3_(a, b, c)
+#define ENGRAM_LOOPS_NAME_(isa, fast_math, exceptions) loops_##isa##_##fast_math##_##exceptions
+#define ENGRAM_LOOPS_NAME(isa, fast_math, exceptions) ENGRAM_LOOPS_NAME_(isa, fast_math, exceptions)
 
 #define ENGRAM_BEGIN_NAMESPACE \
   namespace engram {           \
@@ -71,5 +75,5 @@
   }                          \
   }
 #define ENGRAM_BEGIN_LOOPS \
-  inline namespace ENGRAM_JOIN3(ENGRAM_TAG_ISA, ENGRAM_TAG_MATH, ENGRAM_TAG_ERRORS) {
+  inline namespace ENGRAM_LOOPS_NAME(ENGRAM_TAG_ISA, ENGRAM_TAG_MATH, ENGRAM_EXCEPTIONS) {
 #define ENGRAM_END_LOOPS }

@@ -12,5 +12,5 @@ for tool in aarch64-linux-gnu-g++ qemu-aarch64; do
     exit 0
   fi
 done
-aarch64-linux-gnu-g++ -std=c++20 -O2 -static -I "$root/include" "$source" -o "$program"
+aarch64-linux-gnu-g++ -std=c++20 -O2 -Wall -Wextra -Werror -static -I "$root/include" "$source" -o "$program"
 qemu-aarch64 "$program" "$root/tests/golden"

@@ -9,4 +9,4 @@ if ! command -v $compiler >/dev/null; then
   echo "[skipped] $compiler is not installed (Debian, Ubuntu: g++-mingw-w64-x86-64-posix)"
   exit 0
 fi
-$compiler -std=c++20 -O1 -Wall -Wextra -Wpedantic -I "$root/include" "$1" -o "$2"
+$compiler -std=c++20 -O1 -Wall -Wextra -Wpedantic -Werror -I "$root/include" "$1" -o "$2"

@@ -35,16 +35,18 @@ ENGRAM_BEGIN_LOOPS
 /// num_unique  written: how many rows `unique` holds.
 /// workspace   dedupe_workspace_bytes(T * H) bytes, any alignment.
 /// Status      bad_row (index: t * H + c), shape_mismatch, workspace_small (index: the bytes),
-///             unsupported when num_rows is negative or num_rows * T * H exceeds 2^63; then nothing
-///             but the workspace has been written.
+///             unsupported when T * H exceeds 2^31 - 1, num_rows is negative or num_rows * T * H
+///             exceeds 2^63; then nothing but the workspace has been written.
 /// Cost        O(T * H) per digit of 11 bits: 3 passes for 2^33 rows. Runs on the calling thread.
 template <class Row>
-Status plan_dedupe(View<const Row, 2> rows, Index num_rows, View<Row, 1> unique,
-                   View<std::int32_t, 1> scatter, Index& num_unique,
+Status plan_dedupe(std::type_identity_t<View<const Row, 2>> rows, Index num_rows,
+                   View<Row, 1> unique, View<std::int32_t, 1> scatter, Index& num_unique,
                    View<std::byte, 1> workspace) noexcept {
   const Index count = rows.size();
   const Index columns = rows.extent(1);
-  if (scatter.extent(0) != count || unique.extent(0) < count || count > INT32_MAX)
+  if (rows.extent(0) < 0 || columns < 0) return {Code::shape_mismatch, 0, 0};
+  if (count > INT32_MAX) return {Code::unsupported, 0, count};
+  if (scatter.extent(0) != count || unique.extent(0) < count)
     return {Code::shape_mismatch, 0, count};
   const int row_bits =
       num_rows > 1 ? static_cast<int>(std::bit_width(static_cast<std::uint64_t>(num_rows - 1))) : 1;

@@ -11,6 +11,9 @@
 ENGRAM_BEGIN_NAMESPACE
 ENGRAM_BEGIN_LOOPS
 
+/// Windows that are hashed at a time: they and their mixes stay in the first-level cache.
+inline constexpr Index window_block = 64;
+
 #if ENGRAM_X86_TARGETS
 
 /// Whether this processor runs the AVX-512 loop.
@@ -23,21 +26,22 @@ inline bool has_avx512() noexcept {
 inline bool rounds_to_nearest() noexcept {
   const volatile double one = 1.0;
   const volatile double tiny = 0x1p-60;
-  return one + tiny == one && one - tiny == one && -one - tiny == -one;
+  return one + tiny == one && one - tiny == one;
 }
 
 /// Below this modulus the quotient of a 64-bit mix has too many bits for a double's estimate.
 inline constexpr std::uint64_t avx512_smallest_modulus = 1 << 15;
 
-/// Windows that hash_windows_avx512 takes at a time: their mixes stay in the first-level cache.
-inline constexpr Index avx512_block = 64;
-
-/// hash_window for up to avx512_block windows, eight columns at a time. The same bits.
+/// hash_window for up to window_block windows, eight columns at a time. The same bits.
 ///
-/// The quotient q = n / d of a mix n < 2^64 by d >= 2^15 is below 2^49. The double nearest to n and
-/// the double nearest to 1 / d are each off by at most 2^-53 of their value, so the estimate is off
-/// by less than 1/8; adding 1.5 * 2^52 rounds it to the integer in the low bits of the sum. So
-/// n - q * d lies strictly between -d and d, and one addition of d makes it the remainder.
+/// The quotient q = n / d of a mix n < 2^64 by d >= 2^15 is below 2^49. As doubles n, 1 / d and
+/// their product are each off by at most 2^-53 of their value (d too when d > 2^53, but then q <
+/// 2^11), so the estimate is off by less than 3/16 + 2^-40. Adding 1.5 * 2^52 gives a sum in [2^52,
+/// 2^53), whose low bits are the estimate rounded to an integer, off by 1/2 more: less than 11/16
+/// in all. So n - q * d lies strictly between -d and d, and one addition of d makes it the
+/// remainder. No value is subnormal (flush-to-zero does not matter), and the sum is read as bits
+/// (so that -ffast-math cannot cancel the constant). Not for compilers told to divide
+/// approximately.
 template <class Mix, class Row>
 __attribute__((target("avx512f,avx512dq"))) void hash_windows_avx512(const ModularHashRef& hash,
                                                                      const NgramWindow* windows,
@@ -47,8 +51,8 @@ __attribute__((target("avx512f,avx512dq"))) void hash_windows_avx512(const Modul
   using I64x8 = std::int64_t __attribute__((vector_size(64)));
   using F64x8 = double __attribute__((vector_size(64)));
   using I32x8 = std::int32_t __attribute__((vector_size(32)));
-  std::uint64_t mixes[avx512_block][max_order];
-  double as_double[avx512_block][max_order];
+  std::uint64_t mixes[window_block][max_order];
+  double as_double[window_block][max_order];
 
   // The mixes of all orders at once: products side by side, then each combined with those before
   // it.
@@ -63,17 +67,16 @@ __attribute__((target("avx512f,avx512dq"))) void hash_windows_avx512(const Modul
   __builtin_memcpy(&multipliers, hash.multipliers, 64);
   const I64x8 pad = I64x8{} + hash.pad;
   const U64x8 none{};
-  const U64x8 salt = {hash.salt};
   for (Index t = 0; t < count; ++t) {
     I32x8 narrow;
     __builtin_memcpy(&narrow, windows[t].ids, 32);
     const I64x8 ids = __builtin_convertvector(narrow, I64x8);
     const I64x8 blocked = ids >> 63;
     U64x8 mix = (U64x8)((ids & ~blocked) | (pad & blocked)) * multipliers;
-    combine(mix, salt);
     combine(mix, __builtin_shufflevector(mix, none, 8, 0, 1, 2, 3, 4, 5, 6));
     combine(mix, __builtin_shufflevector(mix, none, 8, 8, 0, 1, 2, 3, 4, 5));
     combine(mix, __builtin_shufflevector(mix, none, 8, 8, 8, 8, 0, 1, 2, 3));
+    mix ^= U64x8{} + hash.salt;
     const F64x8 real = __builtin_convertvector(mix, F64x8);
     __builtin_memcpy(mixes[t], &mix, 64);
     __builtin_memcpy(as_double[t], &real, 64);
@@ -138,12 +141,12 @@ void address_windows(const ModularHash<Mix>& addresser, const NgramWindow* windo
 #endif
   for (int l = 0; l < addresser.num_layers(); ++l) {
     const ModularHashRef hash = addresser.ref(l);
-    const View<Row, 2> layer = rows.at(1, l);
+    const View<Row, 2> layer = rows.template at<1>(l);
 #if ENGRAM_X86_TARGETS
     if (wide) {
-      for (Index t = 0; t < count; t += avx512_block)
+      for (Index t = 0; t < count; t += window_block)
         hash_windows_avx512<Mix>(hash, windows + t,
-                                 count - t < avx512_block ? count - t : avx512_block,
+                                 count - t < window_block ? count - t : window_block,
                                  layer.data() + t * layer.stride(0), layer.stride(0));
       continue;
     }

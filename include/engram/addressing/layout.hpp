@@ -56,9 +56,7 @@ struct Layout {
 inline constexpr int max_heads = 256;
 inline constexpr std::size_t max_layers = 1024;
 
-/// ok when every address of the layout can be computed; else invalid_config with the sentence.
-/// index: the layer's place in `layers`, -1 when the fault is in no layer.
-Result<void> validate(const Layout& layout);
+ENGRAM_BEGIN_LOOPS
 
 /// The fault of one layer of an otherwise valid layout, without its name; empty when there is none.
 inline std::string layer_fault(const Layout& layout, const LayerLayout& layer) {
@@ -132,6 +130,8 @@ inline std::string geometry_fault(const Layout& layout) {
   return {};
 }
 
+/// ok when every address of the layout can be computed; else invalid_config with the sentence.
+/// index: the layer's place in `layers`, -1 when the fault is in no layer.
 inline Result<void> validate(const Layout& layout) {
   if (const std::string fault = geometry_fault(layout); !fault.empty())
     return fail(Code::invalid_config, {"layout: ", fault});
@@ -147,4 +147,5 @@ inline Result<void> validate(const Layout& layout) {
   return {};
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -9,10 +9,12 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Version of the canonical bytes. Raised when the meaning of an address changes, never otherwise.
+/// Version of the canonical bytes. Raised when their shape or meaning changes, never otherwise.
 inline constexpr std::uint32_t layout_format_version = 1;
 
 inline constexpr char layout_magic[8] = {'E', 'N', 'G', 'R', 'L', 'A', 'Y', '\0'};
+
+ENGRAM_BEGIN_LOOPS
 
 /// The canonical bytes. Precondition: validate(layout) is ok.  Cost  O(layers * H).
 inline std::string serialize(const Layout& layout) {
@@ -52,7 +54,8 @@ inline std::string layout_digest(const Layout& layout) {
 }
 
 /// Reads canonical bytes back; they need not be trusted. Fails with corrupt (index: byte offset),
-/// unsupported (another format version) or invalid_config (what validate() says).
+/// unsupported (a format version, mixer or boundary that this library does not know, as a newer one
+/// may write) or invalid_config (what validate() says).
 inline Result<Layout> parse_layout(Bytes bytes) {
   Index at = 0;
   bool truncated = false;
@@ -69,7 +72,10 @@ inline Result<Layout> parse_layout(Bytes bytes) {
     return fail(Code::corrupt, {"layout: ", what, " at byte ", at}, at);
   };
   for (const char c : layout_magic)
-    if (get(1) != static_cast<unsigned char>(c) || truncated) return corrupt("no layout magic");
+    if (get(1) != static_cast<unsigned char>(c) || truncated) {
+      at = 0;
+      return corrupt("no layout magic");
+    }
   const std::uint64_t version = get(4);
   if (!truncated && version != layout_format_version)
     return fail(Code::unsupported, {"layout: format version ", version,
@@ -86,6 +92,12 @@ inline Result<Layout> parse_layout(Bytes bytes) {
   const std::uint64_t layers = get(4);
   const std::uint64_t digest_length = get(4);
   if (truncated) return corrupt("truncated");
+  if (layout.mixer < Mixer::multiplicative_xor || layout.mixer > Mixer::xxh3 ||
+      layout.boundary.kind < BoundaryKind::sequence_start ||
+      layout.boundary.kind > BoundaryKind::position_reset)
+    return fail(Code::unsupported,
+                {"layout: mixer ", static_cast<int>(layout.mixer), " with boundary kind ",
+                 static_cast<int>(layout.boundary.kind), " is not known to this library"});
   if (layout.max_ngram_size < 2 || layout.max_ngram_size > max_order || layout.heads < 1 ||
       layout.heads > max_heads || layers > max_layers || digest_length > 64)
     return corrupt("a size is out of range");
@@ -96,8 +108,8 @@ inline Result<Layout> parse_layout(Bytes bytes) {
     LayerLayout& layer = layout.layers.emplace_back();
     layer.layer_id = get32();
     const std::uint64_t multipliers = get(4);
-    if (truncated || multipliers > max_order ||
-        bytes.size() - at < static_cast<Index>(8 * (multipliers + 2 * columns + 1)))
+    if (multipliers > max_order) return corrupt("too many multipliers");
+    if (truncated || bytes.size() - at < static_cast<Index>(8 * (multipliers + 2 * columns + 1)))
       return corrupt("truncated");
     for (std::uint64_t i = 0; i < multipliers; ++i) layer.multipliers.push_back(get(8));
     for (std::uint64_t i = 0; i < columns; ++i) layer.moduli.push_back(get(8));
@@ -150,4 +162,5 @@ inline std::string first_difference(const Layout& expected, const Layout& found)
   return {};
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

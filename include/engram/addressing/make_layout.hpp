@@ -34,6 +34,8 @@ struct AddressingConfig {
   std::vector<std::uint64_t> moduli;  ///< explicit: [layers * H]
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// The multipliers of the layer at place l of the configuration; the caller has checked the counts.
 inline std::vector<std::uint64_t> make_multipliers(const AddressingConfig& config, std::size_t l,
                                                    Index canonical_size) {
@@ -162,4 +164,5 @@ Result<Layout> make_layout(const AddressingConfig& config, const Compressor& com
   return layout;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -44,6 +44,8 @@ struct ModularHashRef {
   std::int32_t heads;   // K
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// The rows of one window in one layer: the reference that every faster form is tested against.
 /// out  [(N - 1) * heads]
 template <class Mix, class Row>
@@ -53,10 +55,11 @@ ENGRAM_HD constexpr void hash_window(const ModularHashRef& hash, const NgramWind
     const std::int32_t id = window.ids[s] < 0 ? hash.pad : window.ids[s];
     return static_cast<std::uint64_t>(id) * hash.multipliers[s];
   };
-  std::uint64_t mix = Mix::combine(hash.salt, product(0));
+  std::uint64_t combined = product(0);
   Index column = 0;
   for (int order = 1; order <= hash.orders; ++order) {
-    mix = Mix::combine(mix, product(order));
+    combined = Mix::combine(combined, product(order));
+    const std::uint64_t mix = combined ^ hash.salt;
     for (int head = 0; head < hash.heads; ++head, ++column) {
       const Reciprocal modulus{hash.divisors[column], hash.inverses[column]};
       out[column] =
@@ -64,6 +67,8 @@ ENGRAM_HD constexpr void hash_window(const ModularHashRef& hash, const NgramWind
     }
   }
 }
+
+ENGRAM_END_LOOPS
 
 /// Multi-hash addressing by remainders, for every layer of a layout. Owns its tables.
 ///
@@ -74,7 +79,7 @@ class ModularHash {
   static constexpr bool host_only = false;
 
   /// Fails with what validate() says, and with unsupported when the layout has another mixer.
-  static Result<ModularHash> make(const Layout& layout) {
+  ENGRAM_ALWAYS_INLINE static Result<ModularHash> make(const Layout& layout) {
     if (Result<void> valid = validate(layout); !valid.ok()) return valid.failure();
     if (layout.mixer != Mix::kind)
       return fail(Code::unsupported,
@@ -88,7 +93,10 @@ class ModularHash {
   Index num_columns() const noexcept { return columns_; }
   Index num_rows(int layer) const noexcept { return rows_[static_cast<std::size_t>(layer)]; }
   Index canonical_size() const noexcept { return canonical_size_; }
-  void address(int layer, const NgramWindow& window, RowId* out) const noexcept {
+  /// The layout's; a front end refuses an extractor with another.
+  BoundaryRule boundary_rule() const noexcept { return boundary_; }
+  ENGRAM_ALWAYS_INLINE void address(int layer, const NgramWindow& window,
+                                    RowId* out) const noexcept {
     hash_window<Mix>(ref(layer), window, out);
   }
 
@@ -105,11 +113,12 @@ class ModularHash {
   std::uint64_t smallest_modulus() const noexcept { return smallest_modulus_; }
 
  private:
-  explicit ModularHash(const Layout& layout)
+  ENGRAM_ALWAYS_INLINE explicit ModularHash(const Layout& layout)
       : max_ngram_size_(layout.max_ngram_size),
         heads_(layout.heads),
         pad_(layout.pad),
         salt_(layout.salt),
+        boundary_(layout.boundary),
         canonical_size_(layout.canonical_size),
         columns_(layout.columns()),
         padded_columns_(static_cast<std::size_t>(layout.columns()) + 7) {
@@ -132,6 +141,7 @@ class ModularHash {
   std::int32_t heads_;
   std::int32_t pad_;
   std::uint64_t salt_;
+  BoundaryRule boundary_;
   Index canonical_size_;
   Index columns_;
   std::size_t padded_columns_;

@@ -24,6 +24,8 @@ enum class ModulusRule : std::int32_t {
   explicit_values = 4,  ///< given
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// The moduli of all layers, [layers * orders * heads], order-major within a layer.
 ///
 /// sizes   [orders] requested rows a head, one for each order 2, 3, ..., each at least 1.
@@ -86,4 +88,5 @@ inline Result<std::vector<std::uint64_t>> make_moduli(ModulusRule rule,
   return moduli;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

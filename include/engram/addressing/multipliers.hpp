@@ -17,7 +17,7 @@ ENGRAM_BEGIN_NAMESPACE
 /// NumPy's documentation of SeedSequence.
 class NumpyGenerator {
  public:
-  constexpr explicit NumpyGenerator(std::uint64_t seed) noexcept {
+  ENGRAM_ALWAYS_INLINE constexpr explicit NumpyGenerator(std::uint64_t seed) noexcept {
     // SeedSequence: hash the seed's words into a pool of four, then mix every pair.
     std::uint32_t hash = 0x43B0D7E5;
     const auto hashed = [&hash](std::uint32_t word) {
@@ -53,14 +53,14 @@ class NumpyGenerator {
   }
 
   /// The next 64 random bits.
-  constexpr std::uint64_t next() noexcept {
+  ENGRAM_ALWAYS_INLINE constexpr std::uint64_t next() noexcept {
     step();
     return std::rotr(state_.hi ^ state_.lo, static_cast<int>(state_.hi >> 58));
   }
 
   /// Uniform in [0, bound) by Lemire's method, as `integers(bound)` draws when bound > 2^32.
   /// Below that NumPy takes another path, which this is not.
-  constexpr std::uint64_t below(std::uint64_t bound) noexcept {
+  ENGRAM_ALWAYS_INLINE constexpr std::uint64_t below(std::uint64_t bound) noexcept {
     const std::uint64_t threshold = (0 - bound) % bound;
     Wide product = multiply_wide(next(), bound);
     while (product.lo < threshold) product = multiply_wide(next(), bound);
@@ -68,13 +68,15 @@ class NumpyGenerator {
   }
 
  private:
-  constexpr void step() noexcept {
+  ENGRAM_ALWAYS_INLINE constexpr void step() noexcept {
     state_ = add(multiply(state_, {0x2360ED051FC65DA4, 0x4385DF649FCCF645}), increment_);
   }
 
   Wide state_{0, 0};
   Wide increment_{0, 1};
 };
+
+ENGRAM_BEGIN_LOOPS
 
 /// SplitMix64's finaliser: the value that follows state z (Steele, Lea and Flood, 2014).
 constexpr std::uint64_t splitmix64(std::uint64_t z) noexcept {
@@ -116,4 +118,5 @@ constexpr void splitmix_multipliers(std::uint64_t seed, std::uint64_t module_ind
   }
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -8,6 +8,8 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
+ENGRAM_BEGIN_LOOPS
+
 /// True when n is prime. Miller-Rabin with the bases 2, 3, 5, ..., 37, which decides every 64-bit n
 /// (Sorenson and Webster, "Strong pseudoprimes to twelve prime bases", 2015).
 constexpr bool is_prime(std::uint64_t n) noexcept {
@@ -44,4 +46,5 @@ constexpr std::uint64_t next_prime(std::uint64_t n) noexcept {
   return n;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

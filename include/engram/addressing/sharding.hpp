@@ -22,6 +22,37 @@ concept Sharding = requires(const S s, int rank, RowId row, LocalRowId local) {
   { s.local_rows(rank) } -> std::same_as<Index>;
 };
 
+/// One sentence for each operation that S lacks; true when S models Sharding.
+template <class S>
+constexpr bool check_sharding() {
+  static_assert(
+      requires(const S s) {
+        { s.num_ranks() } -> std::same_as<int>;
+      },
+      "engram: a Sharding needs 'int num_ranks() const'");
+  static_assert(
+      requires(const S s, RowId r) {
+        { s.owner(r) } -> std::same_as<int>;
+      },
+      "engram: a Sharding needs 'int owner(RowId) const'");
+  static_assert(
+      requires(const S s, RowId r) {
+        { s.to_local(r) } -> std::same_as<LocalRowId>;
+      },
+      "engram: a Sharding needs 'LocalRowId to_local(RowId) const'");
+  static_assert(
+      requires(const S s, LocalRowId l) {
+        { s.to_global(0, l) } -> std::same_as<RowId>;
+      },
+      "engram: a Sharding needs 'RowId to_global(int rank, LocalRowId) const'");
+  static_assert(
+      requires(const S s) {
+        { s.local_rows(0) } -> std::same_as<Index>;
+      },
+      "engram: a Sharding needs 'Index local_rows(int rank) const'");
+  return Sharding<S>;
+}
+
 /// Rank r holds rows [r * ceil(rows / ranks), ...), as DeepSeek's own tensor-parallel code splits.
 class RowRangeSharding {
  public:
@@ -52,16 +83,17 @@ class RowRangeSharding {
   Index per_rank_;
 };
 
-/// Whole heads to ranks. On a rank its heads follow each other in ascending order.
+/// Whole heads to ranks. On a rank its heads follow each other in ascending order. With more ranks
+/// than heads the last ranks hold nothing. Precondition of both: ranks >= 1.
 class HeadSharding {
  public:
   /// Contiguous: rank r holds the heads [r * ceil(H / ranks), ...).
-  static HeadSharding contiguous(const LayerLayout& layer, int ranks) {
+  ENGRAM_ALWAYS_INLINE static HeadSharding contiguous(const LayerLayout& layer, int ranks) {
     const int columns = static_cast<int>(layer.moduli.size());
     return HeadSharding(layer, ranks, (columns + ranks - 1) / ranks);
   }
   /// Strided: rank r holds the heads r, r + ranks, r + 2 * ranks, ...: some of every order.
-  static HeadSharding strided(const LayerLayout& layer, int ranks) {
+  ENGRAM_ALWAYS_INLINE static HeadSharding strided(const LayerLayout& layer, int ranks) {
     return HeadSharding(layer, ranks, 0);
   }
 
@@ -69,12 +101,14 @@ class HeadSharding {
   /// The rank that holds a head.
   int owner(HeadId head) const noexcept { return rank_of(to_integer(head)); }
   /// Precondition for these: 0 <= row < rows.
-  int owner(RowId row) const noexcept { return rank_of(static_cast<int>(find(row))); }
-  LocalRowId to_local(RowId row) const noexcept {
+  ENGRAM_ALWAYS_INLINE int owner(RowId row) const noexcept {
+    return rank_of(static_cast<int>(find(row)));
+  }
+  ENGRAM_ALWAYS_INLINE LocalRowId to_local(RowId row) const noexcept {
     const std::size_t column = find(row);
     return LocalRowId{to_integer(row) - first_[column] + local_first_[column]};
   }
-  RowId to_global(int rank, LocalRowId local) const noexcept {
+  ENGRAM_ALWAYS_INLINE RowId to_global(int rank, LocalRowId local) const noexcept {
     RowId row = no_row;
     for (std::size_t c = 0; c < first_.size(); ++c)
       if (rank_of(static_cast<int>(c)) == rank && local_first_[c] <= to_integer(local))
@@ -85,7 +119,7 @@ class HeadSharding {
 
  private:
   /// heads_a_rank: how many contiguous heads, or 0 for strided ones.
-  HeadSharding(const LayerLayout& layer, int ranks, int heads_a_rank)
+  ENGRAM_ALWAYS_INLINE HeadSharding(const LayerLayout& layer, int ranks, int heads_a_rank)
       : heads_a_rank_(heads_a_rank),
         first_(layer.offsets),
         local_rows_(static_cast<std::size_t>(ranks), 0) {
@@ -99,7 +133,7 @@ class HeadSharding {
   int rank_of(int column) const noexcept {
     return heads_a_rank_ == 0 ? column % num_ranks() : column / heads_a_rank_;
   }
-  std::size_t find(RowId row) const noexcept {
+  ENGRAM_ALWAYS_INLINE std::size_t find(RowId row) const noexcept {
     std::size_t low = 0;
     for (std::size_t size = first_.size(); size > 1;) {
       const std::size_t half = size / 2;
@@ -115,14 +149,19 @@ class HeadSharding {
   std::vector<Index> local_first_;  // [H] local id of each head's first row
 };
 
-static_assert(Sharding<RowRangeSharding> && Sharding<HeadSharding>);
+static_assert(check_sharding<RowRangeSharding>());
+static_assert(check_sharding<HeadSharding>());
+
+ENGRAM_BEGIN_LOOPS
 
 /// How unevenly a batch loads the ranks: the busiest rank's reads over the mean. 1 is even.
 ///
-/// rows  [n] rows to be read, usually the unique ones of a batch (dedupe.hpp); -1 is not counted.
+/// rows  [n] rows to be read, usually the unique ones of a batch (dedupe.hpp): a View, vector or
+///       span; -1 is not counted, the others must be rows of the sharded table.
 /// Returns 1 when nothing is read.
-template <Sharding S, class Row>
-double rank_imbalance(const S& sharding, View<const Row, 1> rows) {
+template <Sharding S, class Rows>
+double rank_imbalance(const S& sharding, const Rows& read) {
+  const View rows(read);
   std::vector<Index> reads(static_cast<std::size_t>(sharding.num_ranks()), 0);
   Index total = 0;
   for (Index i = 0; i < rows.extent(0); ++i) {
@@ -138,4 +177,5 @@ double rank_imbalance(const S& sharding, View<const Row, 1> rows) {
                           static_cast<double>(total);
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -18,6 +18,8 @@ struct Wide {
   friend constexpr bool operator==(const Wide&, const Wide&) = default;
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// a * b in full, from four 32-bit products. Any compiler.
 ENGRAM_HD constexpr Wide multiply_wide_portable(std::uint64_t a, std::uint64_t b) noexcept {
   const std::uint64_t mask = 0xFFFFFFFF;
@@ -69,4 +71,5 @@ constexpr std::uint64_t multiply_mod(std::uint64_t a, std::uint64_t b, std::uint
   return r;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

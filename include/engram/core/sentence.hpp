@@ -32,6 +32,8 @@ class Piece {
   std::string number_;
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// The pieces, one after the other.
 inline std::string sentence(std::initializer_list<Piece> pieces) {
   std::string text;
@@ -39,4 +41,5 @@ inline std::string sentence(std::initializer_list<Piece> pieces) {
   return text;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -24,13 +24,6 @@ class Sha256 {
   std::uint64_t length_ = 0;  // bytes seen
 };
 
-/// SHA-256 of the bytes, lower-case hexadecimal.
-inline std::string sha256_hex(Bytes bytes) {
-  Sha256 sha;
-  sha.update(bytes);
-  return sha.hex();
-}
-
 ENGRAM_BEGIN_LOOPS
 inline void sha256_block(std::uint32_t (&state)[8], const std::byte* block) noexcept {
   static constexpr std::uint32_t k[64] = {
@@ -72,14 +65,14 @@ inline void sha256_block(std::uint32_t (&state)[8], const std::byte* block) noex
 }
 ENGRAM_END_LOOPS
 
-inline void Sha256::update(Bytes bytes) noexcept {
+ENGRAM_ALWAYS_INLINE void Sha256::update(Bytes bytes) noexcept {
   for (Index i = 0; i < bytes.size(); ++i) {
     block_[length_++ % 64] = bytes(i);
     if (length_ % 64 == 0) sha256_block(state_, block_);
   }
 }
 
-inline std::string Sha256::hex() noexcept {
+ENGRAM_ALWAYS_INLINE std::string Sha256::hex() noexcept {
   const std::uint64_t bits = length_ * 8;
   const std::byte one{0x80};
   const std::byte zero{0};
@@ -95,4 +88,14 @@ inline std::string Sha256::hex() noexcept {
   return text;
 }
 
+ENGRAM_BEGIN_LOOPS
+
+/// SHA-256 of the bytes, lower-case hexadecimal.
+inline std::string sha256_hex(Bytes bytes) {
+  Sha256 sha;
+  sha.update(bytes);
+  return sha.hex();
+}
+
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -20,7 +20,7 @@ ENGRAM_BEGIN_NAMESPACE
 enum class Code : std::int32_t {
   ok = 0,
   invalid_config = 1,   ///< a size, head count, multiplier or modulus that cannot work
-  shape_mismatch = 2,   ///< two arrays of one call disagree; index: the offending extent
+  shape_mismatch = 2,   ///< two arrays of one call disagree; index: the extent expected
   bad_token = 3,        ///< token id negative or beyond the map; index: its position
   bad_state = 4,        ///< history of another length, or holding ids beyond the map
   bad_parent = 5,       ///< draft tree: a parent that is not an earlier node; index: the node
@@ -33,6 +33,7 @@ enum class Code : std::int32_t {
   mismatch = 12,        ///< a size or digest that is not the expected one
   io = 13,              ///< system_error: errno
   out_of_memory = 14,
+  bad_mark = 15,  ///< a mark that is none of those of ngram/boundary.hpp; index: its position
 };
 
 /// Outcome of a call: 16 bytes, trivially copyable, crosses C borders, callbacks and threads.
@@ -79,6 +80,8 @@ constexpr const char* to_string(Code code) noexcept {
       return "io";
     case Code::out_of_memory:
       return "out_of_memory";
+    case Code::bad_mark:
+      return "bad_mark";
   }
   return "unknown";
 }
@@ -89,6 +92,8 @@ struct Failure {
   std::string message;
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// A failure from its parts: `fail(Code::mismatch, {"expected ", 3, ", found ", n})`.
 inline Failure fail(Code code, std::string message, Index index = -1, int system_error = 0) {
   return {{code, system_error, index}, std::move(message)};
@@ -97,6 +102,8 @@ inline Failure fail(Code code, std::initializer_list<Piece> message, Index index
                     int system_error = 0) {
   return fail(code, sentence(message), index, system_error);
 }
+
+ENGRAM_END_LOOPS
 
 #if ENGRAM_EXCEPTIONS
 /// What `Result::value()` throws.
@@ -185,11 +192,15 @@ class [[nodiscard]] Result<void> {
   Failure failure_;
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// Why a hot call returned this code; empty where the code says it all.
 constexpr const char* reason(Code code) noexcept {
   switch (code) {
     case Code::bad_token:
       return ": the token id there is negative or beyond the token map";
+    case Code::bad_mark:
+      return ": a position is a token, dead, the start of a document, or padding";
     case Code::bad_state:
       return ": the state's history has another length, or ids beyond the map";
     case Code::bad_parent:
@@ -199,11 +210,11 @@ constexpr const char* reason(Code code) noexcept {
     case Code::bad_sequence:
       return ": sequence starts must begin at 0, never fall, and end inside the batch";
     case Code::shape_mismatch:
-      return ": the arrays of the call disagree; the index is the extent expected";
+      return ": the arrays of the call disagree; the extent expected is ";
     case Code::too_narrow:
-      return ": the integer type of the row ids cannot hold the table's last row";
+      return ": the integer type of the row ids cannot hold the table's last row, ";
     case Code::workspace_small:
-      return ": the workspace must have at least that many bytes";
+      return ": the bytes that the workspace must have are ";
     default:
       return "";
   }
@@ -211,10 +222,14 @@ constexpr const char* reason(Code code) noexcept {
 
 /// The sentence for a status of a hot call: "address: bad_token at index 17: the token id ...".
 inline std::string describe(Status status, std::string_view call) {
+  const bool is_amount = status.code == Code::shape_mismatch || status.code == Code::too_narrow ||
+                         status.code == Code::workspace_small;
   std::string text = sentence({call, ": ", to_string(status.code)});
-  if (status.index >= 0) text += sentence({" at index ", status.index});
+  if (status.index >= 0 && !is_amount) text += sentence({" at index ", status.index});
   if (status.system_error != 0) text += sentence({", system error ", status.system_error});
-  return text += reason(status.code);
+  text += reason(status.code);
+  return is_amount ? text + sentence({status.index}) : text;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

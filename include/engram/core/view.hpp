@@ -39,7 +39,7 @@ class View {
   using space_type = Space;
   static constexpr int rank = Rank;
 
-  /// Empty: data() is null and every extent is 0.
+  /// Null: no memory, every extent 0.
   constexpr View() = default;
 
   /// Dense [extents...] at `data`.
@@ -75,7 +75,6 @@ class View {
   ENGRAM_HD constexpr Index extent(int r) const noexcept { return extent_[r]; }
   /// Distance in elements between neighbours along dimension r; the last one is 1.
   ENGRAM_HD constexpr Index stride(int r) const noexcept { return stride_[r]; }
-  ENGRAM_HD constexpr bool empty() const noexcept { return data_ == nullptr; }
 
   ENGRAM_HD constexpr Index size() const noexcept {
     Index n = 1;
@@ -83,19 +82,22 @@ class View {
     return n;
   }
 
-  template <std::convertible_to<Index>... I>
-    requires(sizeof...(I) == Rank)
-  ENGRAM_HD constexpr T& operator()(I... index) const noexcept {
-    const Index at[Rank] = {static_cast<Index>(index)...};
+  template <std::convertible_to<Index>... Indices>
+    requires(sizeof...(Indices) == Rank)
+  ENGRAM_HD constexpr T& operator()(Indices... indices) const noexcept {
+    const Index at[Rank] = {static_cast<Index>(indices)...};
     Index offset = at[Rank - 1];
     for (int r = 0; r + 1 < Rank; ++r) offset += at[r] * stride_[r];
     return data_[offset];
   }
 
-  /// The same memory with rows of dimension r `stride` elements apart (r < Rank - 1).
-  ENGRAM_HD constexpr View with_stride(int r, Index stride) const noexcept {
+  /// The same memory with neighbours along dimension R `stride` elements apart. The last dimension
+  /// stays contiguous, so R < rank - 1.
+  template <int R>
+  ENGRAM_HD constexpr View with_stride(Index stride) const noexcept {
+    static_assert(R >= 0 && R < Rank - 1, "engram: a View's last dimension is contiguous");
     View v = *this;
-    v.stride_[r] = stride;
+    v.stride_[R] = stride;
     return v;
   }
 
@@ -107,13 +109,15 @@ class View {
     return v;
   }
 
-  /// Element i of dimension r, as a view of one dimension less: rows.at(1, layer) is [T, H].
-  ENGRAM_HD constexpr View<T, Rank - 1, Space> at(int r, Index i) const noexcept {
-    static_assert(Rank > 1, "engram: View::at needs two dimensions or more");
+  /// Element i of dimension R, as a view of one dimension less: rows.at<1>(layer) is [T, H].
+  /// The last dimension stays, so R < rank - 1.
+  template <int R>
+  ENGRAM_HD constexpr View<T, Rank - 1, Space> at(Index i) const noexcept {
+    static_assert(R >= 0 && R < Rank - 1, "engram: a View's last dimension is contiguous");
     View<T, Rank - 1, Space> v;
-    v.data_ = data_ + i * stride_[r];
+    v.data_ = data_ + i * stride_[R];
     for (int from = 0, to = 0; from < Rank; ++from) {
-      if (from == r) continue;
+      if (from == R) continue;
       v.extent_[to] = extent_[from];
       v.stride_[to++] = stride_[from];
     }

@@ -12,21 +12,32 @@
 ENGRAM_BEGIN_NAMESPACE
 ENGRAM_BEGIN_LOOPS
 
-inline constexpr Index window_block = 64;
-
-template <class T>
-concept TokenInteger = std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
-
-inline Mark mark_at(View<const Mark, 1> marks, Index t) noexcept {
-  return marks.empty() ? Mark::token : marks(t);
+/// The view that CPU loops take: memory that the host reaches, plain int32 or int64.
+template <class T, int Rank, class Space>
+View<T, Rank> on_host(View<T, Rank, Space> view) noexcept {
+  static_assert(SpaceConvertible<Space, HostSpace>,
+                "engram: this call runs on the CPU and cannot reach device memory");
+  static_assert(sizeof(T) == sizeof(std::int32_t)
+                    ? std::is_same_v<std::remove_const_t<T>, std::int32_t>
+                    : std::is_same_v<std::remove_const_t<T>, std::int64_t>,
+                "engram: ids, rows and positions are std::int32_t or std::int64_t");
+  return view;
 }
 
-/// bad_token at the first token id that has no canonical id and would be looked at.
-template <class Compressor, TokenInteger Token>
+inline Mark mark_at(View<const Mark, 1> marks, Index t) noexcept {
+  return marks.extent(0) == 0 ? Mark::token : marks(t);
+}
+
+/// bad_mark at the first mark that is none, bad_token at the first token id that has no canonical
+/// id and would be looked at.
+template <class Compressor, class Token>
 Status check_tokens(const Compressor& compressor, View<const Token, 1> tokens,
                     View<const Mark, 1> marks) noexcept {
   const Index count = tokens.extent(0);
-  if (!marks.empty() && marks.extent(0) != count) return {Code::shape_mismatch, 0, count};
+  if (count < 0) return {Code::shape_mismatch, 0, 0};
+  if (marks.extent(0) != 0 && marks.extent(0) != count) return {Code::shape_mismatch, 0, count};
+  for (Index t = 0; t < marks.extent(0); ++t)
+    if (!is_valid(marks(t))) return {Code::bad_mark, 0, t};
   const auto vocab = static_cast<std::uint64_t>(compressor.vocab_size());
   for (Index t = 0; t < count; ++t) {
     const Mark mark = mark_at(marks, t);
@@ -40,8 +51,6 @@ Status check_tokens(const Compressor& compressor, View<const Token, 1> tokens,
 /// shape_mismatch or too_narrow unless `rows` is [count, L, H] of a type that holds every row.
 template <class A, class Row>
 Status check_rows(const A& addresser, Index count, View<Row, 3> rows) noexcept {
-  static_assert(std::same_as<Row, std::int32_t> || std::same_as<Row, std::int64_t>,
-                "engram: row ids are written as int32 or int64");
   const Index expected[3] = {count, addresser.num_layers(), addresser.num_columns()};
   for (int r = 0; r < 3; ++r)
     if (rows.extent(r) != expected[r]) return {Code::shape_mismatch, 0, expected[r]};
@@ -54,8 +63,12 @@ Status check_rows(const A& addresser, Index count, View<Row, 3> rows) noexcept {
 template <class X, class Compressor>
 Status check_state(const X& extractor, const Compressor& compressor,
                    const NgramState& state) noexcept {
-  if (is_valid(state, extractor.max_ngram_size(), compressor.canonical_size())) return {};
-  return {Code::bad_state};
+  if (!is_valid(state, extractor.max_ngram_size(), compressor.canonical_size()))
+    return {Code::bad_state};
+  const BoundaryRule rule = extractor.boundary_rule();
+  for (const std::int32_t id : state.ids)  // what closed a segment is not remembered
+    if (rule.kind == BoundaryKind::eos && id == rule.eos) return {Code::bad_state};
+  return {};
 }
 
 /// One step of a sequence. Padding leaves the state alone; its window is never used.
@@ -86,12 +99,12 @@ void address_blocks(const Compressor& compressor, const X& extractor, const A& a
       windows[i] = push_token(compressor, extractor, state_before(begin + i), tokens(begin + i),
                               mark_at(marks, begin + i));
     address_windows(addresser, windows, block, rows.slice(begin, block));
-    for (Index t = begin; t < begin + block && !marks.empty(); ++t)
+    for (Index t = begin; t < begin + block && marks.extent(0) != 0; ++t)
       if (has(marks(t), Mark::padding)) clear_rows(rows, t);
   }
 }
 
-template <class Compressor, class X, class A, TokenInteger Token, class Row>
+template <class Compressor, class X, class A, class Token, class Row>
 Status address_sequence(const Compressor& compressor, const X& extractor, const A& addresser,
                         View<const Token, 1> tokens, View<const Mark, 1> marks, NgramState& state,
                         View<Row, 3> rows) noexcept {
@@ -100,15 +113,15 @@ Status address_sequence(const Compressor& compressor, const X& extractor, const 
   if (Status s = check_tokens(compressor, tokens, marks); !s.ok()) return s;
   NgramState running = state;
   address_blocks(compressor, extractor, addresser, tokens, marks, rows,
-                 [&running](Index) -> NgramState& { return running; });
+                 [state_now = &running](Index) -> NgramState& { return *state_now; });
   state = running;
   return {};
 }
 
-template <class Compressor, class X, class A, TokenInteger Token, class Row>
+template <class Compressor, class X, class A, class Token, class Start, class Row>
 Status address_sequences(const Compressor& compressor, const X& extractor, const A& addresser,
                          View<const Token, 1> tokens, View<const Mark, 1> marks,
-                         View<const Index, 1> starts, View<NgramState, 1> states,
+                         View<const Start, 1> starts, View<NgramState, 1> states,
                          View<Row, 3> rows) noexcept {
   const Index count = tokens.extent(0);
   const Index sequences = states.extent(0);
@@ -120,8 +133,8 @@ Status address_sequences(const Compressor& compressor, const X& extractor, const
   for (Index s = 0; s < sequences; ++s)
     if (!check_state(extractor, compressor, states(s)).ok()) return {Code::bad_state, 0, s};
   const Index used = starts(sequences);
-  if (!marks.empty() && marks.extent(0) != count) return {Code::shape_mismatch, 0, count};
-  const View<const Mark, 1> used_marks = marks.empty() ? marks : marks.slice(0, used);
+  if (marks.extent(0) != 0 && marks.extent(0) != count) return {Code::shape_mismatch, 0, count};
+  const View<const Mark, 1> used_marks = marks.extent(0) == 0 ? marks : marks.slice(0, used);
   if (Status s = check_tokens(compressor, tokens.slice(0, used), used_marks); !s.ok()) return s;
   Index sequence = 0;
   address_blocks(compressor, extractor, addresser, tokens.slice(0, used), used_marks,
@@ -133,10 +146,10 @@ Status address_sequences(const Compressor& compressor, const X& extractor, const
   return {};
 }
 
-template <class Compressor, class X, class A, TokenInteger Token, class Row>
+template <class Compressor, class X, class A, class Token, class Parent, class Row>
 Status address_drafts(const Compressor& compressor, const X& extractor, const A& addresser,
                       View<const Token, 1> tokens, View<const Mark, 1> marks,
-                      View<const std::int32_t, 1> parents, const NgramState& root,
+                      View<const Parent, 1> parents, const NgramState& root,
                       View<NgramState, 1> node_states, View<Row, 3> rows) noexcept {
   const Index count = tokens.extent(0);
   if (Status s = check_rows(addresser, count, rows); !s.ok()) return s;
@@ -156,7 +169,7 @@ Status address_drafts(const Compressor& compressor, const X& extractor, const A&
   return {};
 }
 
-template <class Compressor, class X, TokenInteger Token>
+template <class Compressor, class X, class Token>
 Status advance_state(const Compressor& compressor, const X& extractor, View<const Token, 1> tokens,
                      View<const Mark, 1> marks, NgramState& state) noexcept {
   if (Status s = check_state(extractor, compressor, state); !s.ok()) return s;

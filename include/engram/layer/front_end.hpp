@@ -14,15 +14,19 @@ ENGRAM_BEGIN_NAMESPACE
 /// Compressor + extractor + addresser, composed. Owns the three; const calls may run concurrently.
 ///
 /// Arguments that several calls share:
-///   tokens  [T] int32 or int64 token ids: a View, vector, span or array in host memory.
+///   tokens  [T] int32 or int64 token ids: a View, vector, span or array in memory that the host
+///           reaches.
 ///   marks   [T] or empty: masked positions, document starts, padding slots (ngram/boundary.hpp).
-///   rows    [T, L, H] int32 or int64, token and layer strides free; must not overlap the inputs.
+///   rows    [T, L, H] int32 or int64 in memory that the host reaches, token and layer strides
+///   free;
+///           must not overlap the inputs.
 ///           Row ids of layer l are in [0, num_rows(l)); padding slots get -1.
 /// Every call checks its arguments first: on any status but ok nothing has been written.
 ///   shape_mismatch  extents disagree (index: the extent expected)
 ///   bad_token       a token id is negative or beyond the compressor (index: its position); the ids
 ///                   of masked and padding positions are not looked at
-///   bad_state       a state that this geometry cannot have produced
+///   bad_mark        a mark that is none (index: its position)
+///   bad_state       a state that this geometry and boundary cannot have produced
 ///   too_narrow      int32 rows and a table beyond 2^31 rows (index: its last row)
 /// Cost  O(T * L * H), no allocation, runs on the calling thread.
 template <class Compressor, class Extractor, class Addressing>
@@ -32,8 +36,28 @@ class FrontEnd {
   static_assert(check_addresser<Addressing>());
 
  public:
-  /// Fails with mismatch when the parts disagree on N or on the compressed vocabulary.
-  static Result<FrontEnd> make(Compressor compressor, Extractor extractor, Addressing addresser) {
+  /// Fails with mismatch when the parts disagree on N, on the compressed vocabulary or on the
+  /// boundary rule, and with invalid_config when the addresser is larger than a layout may be.
+  ENGRAM_ALWAYS_INLINE static Result<FrontEnd> make(Compressor compressor, Extractor extractor,
+                                                    Addressing addresser) {
+    const Index limit = Index{max_order - 1} * max_heads;
+    if (addresser.num_columns() < 1 || addresser.num_columns() > limit ||
+        addresser.num_layers() < 1 || addresser.num_layers() > static_cast<int>(max_layers) ||
+        addresser.max_ngram_size() < 2 || addresser.max_ngram_size() > max_order)
+      return fail(Code::invalid_config,
+                  {"front end: the addresser has ", addresser.num_layers(), " layers of ",
+                   addresser.num_columns(), " columns and n-grams of ", addresser.max_ngram_size(),
+                   " tokens; at most ", max_layers, ", ", limit, " and ", max_order});
+    if constexpr (requires {
+                    { addresser.boundary_rule() } -> std::same_as<BoundaryRule>;
+                  }) {
+      if (!(addresser.boundary_rule() == extractor.boundary_rule()))
+        return fail(Code::mismatch, {"front end: the extractor's boundary is kind ",
+                                     static_cast<int>(extractor.boundary_rule().kind), " with eos ",
+                                     extractor.boundary_rule().eos, ", the layout's is kind ",
+                                     static_cast<int>(addresser.boundary_rule().kind), " with eos ",
+                                     addresser.boundary_rule().eos});
+    }
     if (extractor.max_ngram_size() != addresser.max_ngram_size())
       return fail(Code::mismatch,
                   {"front end: the extractor's n-grams have up to ", extractor.max_ngram_size(),
@@ -47,52 +71,53 @@ class FrontEnd {
 
   /// One sequence, or the next chunk of one. The state moves behind the last token: any chunking of
   /// a sequence gives the rows of one call.
-  template <class Tokens, class Row>
-  ENGRAM_ALWAYS_INLINE Status address(const Tokens& tokens, NgramState& state, View<Row, 3> rows,
+  template <class Tokens, class Row, class Space>
+  ENGRAM_ALWAYS_INLINE Status address(const Tokens& tokens, NgramState& state,
+                                      View<Row, 3, Space> rows,
                                       View<const Mark, 1> marks = {}) const noexcept {
-    return address_sequence(compressor_, extractor_, addresser_, View(tokens), marks, state, rows);
+    return address_sequence(compressor_, extractor_, addresser_, on_host(View(tokens)), marks,
+                            state, on_host(rows));
   }
 
   /// Many sequences behind each other in one array.
   ///
-  /// sequence_starts  [S + 1] ascending, from 0: sequence s is [starts(s), starts(s + 1)). Slots
-  /// from
-  ///                  starts(S) to T belong to no sequence and get row -1.
+  /// sequence_starts  [S + 1] int32 or int64, ascending from 0: sequence s is
+  ///                  [starts(s), starts(s + 1)). Slots from starts(S) to T belong to no sequence
+  ///                  and get row -1.
   /// states           [S] one a sequence, moved on.
   /// Status           also bad_sequence (index: the entry of sequence_starts).
-  template <class Tokens, class Row>
-  ENGRAM_ALWAYS_INLINE Status address_batch(const Tokens& tokens,
-                                            View<const Index, 1> sequence_starts,
-                                            View<NgramState, 1> states, View<Row, 3> rows,
+  template <class Tokens, class Starts, class Row, class Space>
+  ENGRAM_ALWAYS_INLINE Status address_batch(const Tokens& tokens, const Starts& sequence_starts,
+                                            View<NgramState, 1> states, View<Row, 3, Space> rows,
                                             View<const Mark, 1> marks = {}) const noexcept {
-    return address_sequences(compressor_, extractor_, addresser_, View(tokens), marks,
-                             sequence_starts, states, rows);
+    return address_sequences(compressor_, extractor_, addresser_, on_host(View(tokens)), marks,
+                             on_host(View(sequence_starts)), states, on_host(rows));
   }
 
   /// A draft tree: each token follows its parent, so that branches share their beginnings. Equal to
   /// one address() call for each path from the root.
   ///
-  /// parents      [T] index of an earlier token, or -1: follows `root`.
+  /// parents      [T] int32 or int64, index of an earlier token, or -1: follows `root`.
   /// root         the state of the accepted text; unchanged.
   /// node_states  [T] written: the state behind each token. Accepting a draft up to token t is
   ///              `state = node_states[t]`.
   /// Status       also bad_parent (index: the node).
-  template <class Tokens, class Row>
-  ENGRAM_ALWAYS_INLINE Status address_tree(const Tokens& tokens,
-                                           View<const std::int32_t, 1> parents,
+  template <class Tokens, class Parents, class Row, class Space>
+  ENGRAM_ALWAYS_INLINE Status address_tree(const Tokens& tokens, const Parents& parents,
                                            const NgramState& root, View<NgramState, 1> node_states,
-                                           View<Row, 3> rows,
+                                           View<Row, 3, Space> rows,
                                            View<const Mark, 1> marks = {}) const noexcept {
-    return address_drafts(compressor_, extractor_, addresser_, View(tokens), marks, parents, root,
-                          node_states, rows);
+    return address_drafts(compressor_, extractor_, addresser_, on_host(View(tokens)), marks,
+                          on_host(View(parents)), root, node_states, on_host(rows));
   }
 
-  /// Moves a state over tokens without their rows: after a prefix whose rows are cached. Tokens
-  /// older than the last N - 1 make no difference, so a suffix is enough.
+  /// Moves a state over tokens without their rows: after a prefix whose rows are cached. Only the
+  /// last N - 1 tokens that are no padding make a difference, so a suffix that holds them is
+  /// enough.
   template <class Tokens>
   ENGRAM_ALWAYS_INLINE Status advance(const Tokens& tokens, NgramState& state,
                                       View<const Mark, 1> marks = {}) const noexcept {
-    return advance_state(compressor_, extractor_, View(tokens), marks, state);
+    return advance_state(compressor_, extractor_, on_host(View(tokens)), marks, state);
   }
 
   NgramState initial_state() const noexcept { return extractor_.initial_state(); }
@@ -105,7 +130,7 @@ class FrontEnd {
   const Addressing& addresser() const noexcept { return addresser_; }
 
  private:
-  FrontEnd(Compressor compressor, Extractor extractor, Addressing addresser)
+  ENGRAM_ALWAYS_INLINE FrontEnd(Compressor compressor, Extractor extractor, Addressing addresser)
       : compressor_(std::move(compressor)),
         extractor_(extractor),
         addresser_(std::move(addresser)) {}
@@ -114,6 +139,8 @@ class FrontEnd {
   Extractor extractor_;
   Addressing addresser_;
 };
+
+ENGRAM_BEGIN_LOOPS
 
 /// The front end of a layout: addresses by remainders under the layout's own boundary rule.
 ///
@@ -133,4 +160,5 @@ Result<FrontEnd<Compressor, SuffixNgrams<RuntimeBoundary>, Addressing>> make_fro
       std::move(addresser).value());
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

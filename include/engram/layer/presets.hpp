@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Published models as values, with the constants that were published beside them. The constants are
-// not used to compute anything: tests hold the generators against them.
+// Published models as values, with the constants that were published beside them. Nothing is
+// computed from the constants: tests hold the generators against them, and make_layout(preset, map)
+// refuses a token map that is not the model's.
 
 #include <engram/layer/config.hpp>
 
@@ -24,6 +25,8 @@ struct Preset {
   EngramConfig config;
   PublishedConstants published;
 };
+
+ENGRAM_BEGIN_LOOPS
 
 /// The paper's demo (engram_demo_v1.py): its compressed vocabulary is the tokenizer's, so the
 /// multipliers follow from the map. The table sizes do not.
@@ -98,9 +101,36 @@ inline Result<Preset> find_preset(std::string_view name) {
                                      "and qwen3.8-ple"});
 }
 
-/// Rows of a stored table: the layout's, rounded up to the model's multiple.
+/// The layout of a published model over its own tokenizer compression.
+///
+/// Fails with mismatch when the compressor's size or digest is not the published one (where one is
+/// published, and unless the compressor is an identity over canonical ids), or the row counts are
+/// not; also as the other make_layout.
+template <class Compressor>
+Result<Layout> make_layout(const Preset& preset, const Compressor& compressor) {
+  const PublishedConstants& known = preset.published;
+  const std::string digest = compressor.digest();
+  if (digest != "none") {
+    if (known.vocab_size != 0 && compressor.vocab_size() != known.vocab_size)
+      return fail(Code::mismatch, {preset.name, ": the token map has ", compressor.vocab_size(),
+                                   " entries, expected ", known.vocab_size});
+    if (!known.token_map.empty() && digest != known.token_map)
+      return fail(Code::mismatch, {preset.name, ": the token map's digest is ", digest,
+                                   ", expected ", known.token_map});
+  }
+  Result<Layout> layout = make_layout(preset.config, compressor);
+  for (std::size_t l = 0; layout.ok() && l < known.rows.size(); ++l)
+    if (layout.value().layers[l].rows != known.rows[l])
+      return fail(Code::mismatch,
+                  {preset.name, ": layer number ", l, " has ", layout.value().layers[l].rows,
+                   " rows, expected ", known.rows[l]});
+  return layout;
+}
+
+/// Rows of a stored table: the layout's, rounded up to the model's multiple (at least 1).
 constexpr Index stored_rows(Index rows, Index multiple) noexcept {
   return (rows + multiple - 1) / multiple * multiple;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -11,7 +11,7 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// What a position is, one byte a token; the bits combine.
+/// What a position is, one byte a token. dead and start combine; padding stands alone.
 enum class Mark : std::uint8_t {
   token = 0,  ///< an ordinary token
   dead = 1,   ///< masked (image patch): its id is not looked at, its rows are those of the all-pad
@@ -23,6 +23,15 @@ enum class Mark : std::uint8_t {
 ENGRAM_HD constexpr bool has(Mark marks, Mark bit) noexcept {
   return (static_cast<unsigned>(marks) & static_cast<unsigned>(bit)) != 0;
 }
+
+/// Several marks at once: Mark::dead | Mark::start.
+ENGRAM_HD constexpr Mark operator|(Mark a, Mark b) noexcept {
+  return static_cast<Mark>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
+}
+ENGRAM_HD constexpr Mark& operator|=(Mark& a, Mark b) noexcept { return a = a | b; }
+
+/// True for token, dead, start, dead | start and padding.
+ENGRAM_HD constexpr bool is_valid(Mark mark) noexcept { return mark <= Mark::padding; }
 
 /// Which boundary a model was trained with. Part of the layout and of its digest.
 enum class BoundaryKind : std::int32_t {
@@ -63,29 +72,31 @@ struct RuntimeBoundary {
   BoundaryRule stored;
 
   ENGRAM_HD constexpr bool closes(CanonicalId id) const noexcept {
-    return to_integer(id) == stored.eos;
+    return stored.kind == BoundaryKind::eos && to_integer(id) == stored.eos;
   }
   constexpr BoundaryRule rule() const noexcept { return stored; }
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// Sets Mark::start where a position id does not grow, the sign of a new document in a packed
 /// batch.
 ///
-/// positions  [T] position ids, host memory.
+/// positions  [T] int32 or int64 position ids: a View, vector, span or array in host memory.
 /// previous   the position id before positions(0); -1 at the start of a sequence.
 /// marks      [T] bits are added, none is cleared.
 /// Status     shape_mismatch when the lengths differ.  Cost  O(T).
-template <class Position>
-Status mark_position_resets(View<const Position, 1> positions,
-                            std::type_identity_t<Position> previous, View<Mark, 1> marks) noexcept {
-  if (positions.extent(0) != marks.extent(0)) return {Code::shape_mismatch, 0, marks.extent(0)};
-  for (Index t = 0; t < positions.extent(0); ++t) {
-    if (positions(t) <= previous)
-      marks(t) =
-          static_cast<Mark>(static_cast<unsigned>(marks(t)) | static_cast<unsigned>(Mark::start));
-    previous = positions(t);
+template <class Positions>
+Status mark_position_resets(const Positions& positions, Index previous,
+                            View<Mark, 1> marks) noexcept {
+  const View ids(positions);
+  if (ids.extent(0) != marks.extent(0)) return {Code::shape_mismatch, 0, marks.extent(0)};
+  for (Index t = 0; t < ids.extent(0); ++t) {
+    if (ids(t) <= previous) marks(t) |= Mark::start;
+    previous = ids(t);
   }
   return {};
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -54,6 +54,8 @@ constexpr bool check_ngram_extractor() {
   return NgramExtractor<X>;
 }
 
+ENGRAM_BEGIN_LOOPS
+
 /// The state after a history that an engine kept itself: a snapshot taken by another process, the
 /// tail of a cached prefix.
 ///
@@ -77,4 +79,5 @@ Status state_from_history(const X& extractor, View<const std::int32_t, 1> histor
   return {};
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

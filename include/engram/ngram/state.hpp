@@ -33,6 +33,8 @@ ENGRAM_HD constexpr NgramState initial_ngram_state(int max_ngram_size) noexcept 
   return state;
 }
 
+ENGRAM_BEGIN_LOOPS
+
 /// True when a state that came from elsewhere is one that this geometry could have produced.
 constexpr bool is_valid(const NgramState& state, int max_ngram_size,
                         Index canonical_size) noexcept {
@@ -47,4 +49,5 @@ constexpr bool is_valid(const NgramState& state, int max_ngram_size,
   return true;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

@@ -17,8 +17,12 @@ template <class Boundary = SequenceStart>
 class SuffixNgrams {
  public:
   /// Precondition: 2 <= max_ngram_size <= max_order.
-  ENGRAM_HD constexpr explicit SuffixNgrams(int max_ngram_size, Boundary boundary = {}) noexcept
+  ENGRAM_HD constexpr SuffixNgrams(int max_ngram_size, Boundary boundary) noexcept
       : max_ngram_size_(max_ngram_size), boundary_(boundary) {}
+  /// The same for a policy that holds nothing.
+  ENGRAM_HD constexpr explicit SuffixNgrams(int max_ngram_size) noexcept
+      requires(std::is_empty_v<Boundary>)
+      : SuffixNgrams(max_ngram_size, Boundary{}) {}
 
   ENGRAM_HD constexpr int max_ngram_size() const noexcept { return max_ngram_size_; }
   constexpr BoundaryRule boundary_rule() const noexcept { return boundary_.rule(); }
@@ -28,8 +32,8 @@ class SuffixNgrams {
 
   /// The window at the next position. A dead position has an empty window; padding is the caller's
   /// business and must not be pushed.
-  ENGRAM_HD constexpr NgramWindow push(NgramState& state, CanonicalId id,
-                                       Mark mark) const noexcept {
+  ENGRAM_ALWAYS_INLINE ENGRAM_HD constexpr NgramWindow push(NgramState& state, CanonicalId id,
+                                                            Mark mark) const noexcept {
     NgramWindow window{};
     const bool dead = has(mark, Mark::dead);
     if (dead || has(mark, Mark::start)) state = initial_state();

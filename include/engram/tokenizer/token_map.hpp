@@ -59,8 +59,10 @@ class TokenMap {
 };
 static_assert(check_token_compressor<TokenMap>());
 
-inline Result<TokenMap> TokenMap::make(std::vector<std::int32_t> canonical_ids,
-                                       Index canonical_size) {
+ENGRAM_ALWAYS_INLINE Result<TokenMap> TokenMap::make(std::vector<std::int32_t> canonical_ids,
+                                                     Index canonical_size) {
+  if (canonical_size < 0)
+    return fail(Code::invalid_config, {"token map: a compressed size of ", canonical_size});
   const auto entries = static_cast<Index>(canonical_ids.size());
   if (entries == 0) return fail(Code::invalid_config, "token map: it has no entries");
   if (entries > Index{1} << 31)
@@ -80,7 +82,7 @@ inline Result<TokenMap> TokenMap::make(std::vector<std::int32_t> canonical_ids,
   return TokenMap(std::move(canonical_ids), canonical_size > 0 ? canonical_size : largest + 1);
 }
 
-inline Result<TokenMap> TokenMap::from_bytes(Bytes bytes, Index canonical_size) {
+ENGRAM_ALWAYS_INLINE Result<TokenMap> TokenMap::from_bytes(Bytes bytes, Index canonical_size) {
   if (bytes.size() % 4 != 0)
     return fail(
         Code::corrupt,
@@ -91,8 +93,8 @@ inline Result<TokenMap> TokenMap::from_bytes(Bytes bytes, Index canonical_size) 
   return make(std::move(ids), canonical_size);
 }
 
-inline Result<void> TokenMap::expect(Index vocab_size, Index canonical_size,
-                                     const std::string& digest) const {
+ENGRAM_ALWAYS_INLINE Result<void> TokenMap::expect(Index vocab_size, Index canonical_size,
+                                                   const std::string& digest) const {
   const auto wrong = [](const char* what, Piece expected, Piece found) {
     return fail(Code::mismatch, {"token map: ", what, " is ", found.text(), ", expected ",
                                  expected.text(), "; every address depends on the map"});

@@ -14,7 +14,8 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// Multi-hash addressing by XXH3: the mix of order n is XXH3_64bits_withSeed over the n newest ids
 /// (little-endian int32, newest first, blocked places as the pad id) with seed
-/// layer.multipliers[0] XOR salt. Heads reduce it modulo their rows, as the other addressers do.
+/// layer.multipliers[0], XORed with the salt. XXH3 is that of xxHash 0.8. Heads reduce it modulo
+/// their rows, as the other addressers do.
 class XxHash {
  public:
   static constexpr bool host_only = true;
@@ -34,14 +35,17 @@ class XxHash {
   Index num_columns() const noexcept { return layout_.columns(); }
   Index num_rows(int layer) const noexcept { return at(layer).rows; }
   Index canonical_size() const noexcept { return layout_.canonical_size; }
+  /// The layout's; a front end refuses an extractor with another.
+  BoundaryRule boundary_rule() const noexcept { return layout_.boundary; }
   void address(int layer, const NgramWindow& window, RowId* out) const noexcept {
     std::int32_t ids[max_order];
     for (int s = 0; s < max_order; ++s) ids[s] = window.ids[s] < 0 ? layout_.pad : window.ids[s];
-    const std::uint64_t seed = at(layer).multipliers[0] ^ layout_.salt;
+    const std::uint64_t seed = at(layer).multipliers[0];
     std::size_t column = 0;
     for (int n = 2; n <= layout_.max_ngram_size; ++n) {
       const std::uint64_t mix =
-          XXH3_64bits_withSeed(ids, static_cast<std::size_t>(n) * sizeof ids[0], seed);
+          XXH3_64bits_withSeed(ids, static_cast<std::size_t>(n) * sizeof ids[0], seed) ^
+          layout_.salt;
       for (int head = 0; head < layout_.heads; ++head, ++column)
         out[column] = RowId{static_cast<Index>(moduli_of(layer)[column].remainder(mix)) +
                             at(layer).offsets[column]};

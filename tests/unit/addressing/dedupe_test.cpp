@@ -85,7 +85,7 @@ TEST_CASE("rows of one layer are read out of [T, L, H] in place") {
   Random random(2);
   const auto rows = random_rows<std::int64_t>(40 * 3 * 5, 90, true, random);
   const View<const std::int64_t, 3> all(rows.data(), 40, 3, 5);
-  for (Index l = 0; l < 3; ++l) check_plan(all.at(1, l), 90);
+  for (Index l = 0; l < 3; ++l) check_plan(all.at<1>(l), 90);
 }
 
 TEST_CASE("nothing but padding, and nothing at all") {

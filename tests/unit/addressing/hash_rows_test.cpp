@@ -7,6 +7,7 @@
 #include <catch.hpp>
 #include <cfenv>
 #include <contains.hpp>
+#include <cstdio>
 #include <random.hpp>
 
 using namespace engram;
@@ -17,12 +18,13 @@ namespace {
 std::vector<std::int64_t> rows_by_rule(const Layout& layout, const NgramWindow& window) {
   std::vector<std::int64_t> rows;
   for (const LayerLayout& layer : layout.layers) {
-    std::uint64_t mix = layout.salt;
+    std::uint64_t sum = 0;
     for (int order = 0; order < layout.max_ngram_size; ++order) {
       const std::int32_t id = window.ids[order] < 0 ? layout.pad : window.ids[order];
       const std::uint64_t product =
           static_cast<std::uint64_t>(id) * layer.multipliers[static_cast<std::size_t>(order)];
-      mix = layout.mixer == Mixer::polynomial ? mix + product : mix ^ product;
+      sum = layout.mixer == Mixer::polynomial ? sum + product : sum ^ product;
+      const std::uint64_t mix = sum ^ layout.salt;
       for (int head = 0; head < layout.heads && order > 0; ++head) {
         const auto c = static_cast<std::size_t>((order - 1) * layout.heads + head);
         rows.push_back(static_cast<std::int64_t>(mix % layer.moduli[c]) + layer.offsets[c]);
@@ -49,7 +51,8 @@ void check_rows(const Layout& layout, std::uint64_t seed) {
   constexpr Row guard = 77;  // rows are padded: nothing may be written between them
   const Index stride = layers * columns + 3;
   std::vector<Row> rows(static_cast<std::size_t>(count * stride), guard);
-  const auto view = View<Row, 3>(rows.data(), count, layers, columns).with_stride(0, stride);
+  const auto view =
+      View<Row, 3>(rows.data(), count, layers, columns).template with_stride<0>(stride);
   address_windows(addresser, windows.data(), count, view);
   std::vector<RowId> one(static_cast<std::size_t>(columns));
   for (Index t = 0; t < count; ++t) {
@@ -105,14 +108,85 @@ TEST_CASE("tables beyond 2^31 rows a head, and mixes of all 64 bits") {
   check_rows<SumMix, std::int64_t>(make_layout(config, IdentityCompressor(129280)).value(), 4);
 }
 
+namespace {
+
+/// Every mix can be had: ids and pad 0, so that the salt is the mix.
+template <class Mix>
+void check_mixes(std::uint64_t first_modulus) {
+  Layout layout;
+  layout.max_ngram_size = 2;
+  layout.heads = first_modulus < std::uint64_t{1} << 59 ? 8 : 1;
+  layout.canonical_size = 2;
+  layout.mixer = Mix::kind;
+  LayerLayout& layer = layout.layers.emplace_back();
+  layer.multipliers = {1, 1};
+  for (int c = 0; c < layout.heads; ++c) {
+    layer.moduli.push_back(first_modulus + static_cast<std::uint64_t>(c));
+    layer.offsets.push_back(layer.rows);
+    layer.rows += static_cast<Index>(layer.moduli.back());
+  }
+  const std::uint64_t most = ~std::uint64_t{0};
+  std::vector<std::uint64_t> mixes = {0, 1, most, most - 1, most / 2, most / 2 + 1};
+  Random random(first_modulus);
+  for (const std::uint64_t d : layer.moduli) {
+    std::vector<std::uint64_t> multiples = {d, most / d * d, most / d * d - d, most / 2 / d * d};
+    for (int i = 0; i < 20; ++i) multiples.push_back((random.bits() >> random.below(8)) / d * d);
+    for (const std::uint64_t m : multiples)
+      for (const std::uint64_t n : {m - 1, m, m + 1, m + d / 2, m + d / 2 + 1}) mixes.push_back(n);
+  }
+  const NgramWindow window{{0, 0, -1, -1, -1, -1, -1, -1}};
+  std::vector<Index> rows(static_cast<std::size_t>(layout.heads));
+  for (const std::uint64_t n : mixes) {
+    layout.salt = n;
+    const auto hash = ModularHash<Mix>::make(layout).value();
+    address_windows(hash, &window, 1, View<Index, 3>(rows.data(), 1, 1, layout.heads));
+    for (std::size_t c = 0; c < rows.size(); ++c)
+      if (static_cast<std::uint64_t>(rows[c] - layer.offsets[c]) != n % layer.moduli[c])
+        FAIL(n << " mod " << layer.moduli[c]);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("batches are exact at the edges of every quotient") {
+#if ENGRAM_X86_TARGETS
+  if (!has_avx512())
+    std::printf("[skipped] this processor has no AVX-512: only the plain loop ran\n");
+#endif
+  for (const std::uint64_t d :
+       {(1ull << 15) - 4, 1ull << 15, 40009ull, 65536ull, 16000057ull, (1ull << 31) - 1,
+        (1ull << 32) - 4, (1ull << 40) + 1, (1ull << 52) - 4, (1ull << 53) - 4, (1ull << 57) + 1,
+        (1ull << 60) - 1, (1ull << 62) - 57, (1ull << 63) - 25}) {
+    check_mixes<XorMix>(d);
+    check_mixes<SumMix>(d);
+  }
+  SUCCEED("no remainder differed");
+}
+
+TEST_CASE("the salt is XORed into the mix, whichever the mixer") {
+  // By hand: ids 5 and 7, base 3: 5 + 7 * 3 = 26; 26 ^ 12 = 22.
+  AddressingConfig config = config_of(2, 1, 100);
+  config.layer_ids = {1};
+  config.mixer = Mixer::polynomial;
+  config.multiplier_source = MultiplierSource::explicit_values;
+  config.multipliers = {3};
+  config.salt = 12;
+  const auto hash = Polynomial::make(make_layout(config, IdentityCompressor(64)).value()).value();
+  RowId row{};
+  hash.address(0, NgramWindow{{5, 7, -1, -1, -1, -1, -1, -1}}, &row);
+  CHECK(to_integer(row) == 22);
+}
+
 #if defined(FE_UPWARD)
 TEST_CASE("row ids do not depend on the caller's rounding mode") {
   const Layout layout =
       make_layout(deepseek_v41_preset().config, IdentityCompressor(99092)).value();
+  struct Restore {
+    ~Restore() { std::fesetround(FE_TONEAREST); }
+  } restore;
   for (const int mode : {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
     REQUIRE(std::fesetround(mode) == 0);
     check_rows<XorMix, std::int64_t>(layout, 5);
-    std::fesetround(FE_TONEAREST);
   }
 }
 #endif

@@ -121,7 +121,7 @@ TEST_CASE("strided heads load the ranks within 1.1 on real text, contiguous head
   std::vector<std::byte> workspace(dedupe_workspace_bytes(tokens * 24));
   for (int layer = 0; layer < 2; ++layer) {
     Index found = 0;
-    const View<const std::int64_t, 2> of_layer = view.at(1, layer);
+    const View<const std::int64_t, 2> of_layer = view.at<1>(layer);
     REQUIRE(plan_dedupe(of_layer, front.num_rows(layer), View<std::int64_t, 1>(unique),
                         View<std::int32_t, 1>(scatter), found, View<std::byte, 1>(workspace))
                 .ok());

@@ -43,7 +43,7 @@ Text text_of(Index length, std::uint64_t seed) {
     const Mark mark = kind == 0   ? Mark::dead
                       : kind == 1 ? Mark::start
                       : kind == 2 ? Mark::padding
-                      : kind == 3 ? static_cast<Mark>(3)
+                      : kind == 3 ? Mark::dead | Mark::start
                                   : Mark::token;
     const bool looked_at = !has(mark, Mark::dead) && !has(mark, Mark::padding);
     text.tokens.push_back(
@@ -278,7 +278,7 @@ TEST_CASE("engines' integer types and strides") {
   const Index stride = layers * columns + 5;
   std::vector<std::int32_t> narrow(static_cast<std::size_t>(70 * stride), 77);
   const auto view =
-      View<std::int32_t, 3>(narrow.data(), 70, layers, columns).with_stride(0, stride);
+      View<std::int32_t, 3>(narrow.data(), 70, layers, columns).with_stride<0>(stride);
   state = front.initial_state();
   REQUIRE(front.address(wide, state, view, marks_of(text)).ok());
   for (Index t = 0; t < 70; ++t) {
@@ -321,6 +321,17 @@ TEST_CASE("bad calls are refused, named, and change nothing") {
   foreign.ids[0] = static_cast<std::int32_t>(vocab);
   CHECK(front.address(tokens, foreign, view).code == Code::bad_state);
   CHECK(front.advance(tokens, foreign).code == Code::bad_state);
+  CHECK(untouched());
+
+  std::vector<Mark> marks(6, Mark::token);
+  for (const int bad : {5, 6, 7, 8, 255}) {
+    marks[3] = static_cast<Mark>(bad);
+    CHECK(front.address(tokens, state, view, View(marks)) == Status{Code::bad_mark, 0, 3});
+  }
+  std::vector<Mark> none;
+  none.reserve(6);  // left out, although there is memory
+  CHECK(front.advance(tokens, state, View(none)).ok());
+  state = initial;
   CHECK(untouched());
 
   std::vector<NgramState> states(2, initial);
@@ -371,7 +382,79 @@ TEST_CASE("int32 row ids are refused for a table they cannot number") {
   CHECK(large.address(tokens, state, View<std::int64_t, 3>(&wide, 1, 1, 1)).ok());
 }
 
+TEST_CASE("a state from elsewhere that holds what would have closed it is refused") {
+  const Front front = front_of({BoundaryKind::eos, 9});
+  const std::vector<int> tokens = {1};
+  NgramState state = front_of().initial_state();
+  REQUIRE(front_of().advance(std::vector<int>{5, 9, 4}, state).ok());  // the same model without eos
+  CHECK(front.advance(tokens, state).code == Code::bad_state);
+}
+
+TEST_CASE("engines' offsets and parents may be int32 or int64, and memory may be pinned") {
+  const Front front = front_of();
+  const std::vector<std::int64_t> tokens = {3, 4, 5, 6};
+  const std::vector<std::int32_t> starts = {0, 1, 4};
+  std::vector<NgramState> states(4, front.initial_state());
+  Rows rows(front, 4);
+  CHECK(
+      front.address_batch(tokens, starts, View<NgramState, 1>(states.data(), 2), rows.view()).ok());
+  const std::vector<std::int64_t> parents = {-1, 0, 1, 0};
+  CHECK(front
+            .address_tree(tokens, parents, front.initial_state(), View<NgramState, 1>(states),
+                          rows.view())
+            .ok());
+  Rows pinned(front, 4);
+  NgramState state = front.initial_state();
+  NgramState again = state;
+  CHECK(
+      front
+          .address(View<const std::int64_t, 1, PinnedSpace>(tokens.data(), 4), state,
+                   View<std::int64_t, 3, PinnedSpace>(pinned.ids.data(), 4, layers, pinned.columns))
+          .ok());
+  CHECK(front.address(tokens, again, rows.view()).ok());
+  CHECK(pinned.ids == rows.ids);
+}
+
+namespace {
+struct WideAddresser {  // fits the concept, and is larger than any layout
+  static constexpr bool host_only = true;
+  Index columns = 4000;
+  int max_ngram_size() const { return 4; }
+  int num_layers() const { return 2; }
+  Index num_columns() const { return columns; }
+  Index num_rows(int) const { return 1; }
+  Index canonical_size() const { return vocab; }
+  void address(int, const NgramWindow&, RowId* out) const {
+    for (Index c = 0; c < columns; ++c) out[c] = RowId{0};
+  }
+};
+}  // namespace
+
+TEST_CASE("an addresser that is larger than a layout may be is refused") {
+  const auto wide = FrontEnd<IdentityCompressor, SuffixNgrams<>, WideAddresser>::make(
+      IdentityCompressor(vocab), SuffixNgrams<>(4), WideAddresser{});
+  CHECK(wide.status().code == Code::invalid_config);
+  CHECK(contains(wide.message(), "2 layers of 4000 columns"));
+}
+
+TEST_CASE("a published model refuses another model's token map") {
+  std::vector<std::int32_t> ids(129280);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int32_t>(i % 99092);
+  const auto wrong = make_layout(deepseek_v41_preset(), TokenMap::make(ids).value());
+  CHECK(wrong.status().code == Code::mismatch);
+  CHECK(contains(wrong.message(), "the token map's digest is"));
+  ids.pop_back();
+  CHECK(contains(make_layout(deepseek_v41_preset(), TokenMap::make(ids).value()).message(),
+                 "129279 entries, expected 129280"));
+  CHECK(make_layout(deepseek_v41_preset(), IdentityCompressor(99092)).ok());
+}
+
 TEST_CASE("parts that do not belong together are refused") {
+  CHECK(contains((FrontEnd<IdentityCompressor, SuffixNgrams<>, MultiplicativeXor>::make(
+                      IdentityCompressor(vocab), SuffixNgrams<>(4),
+                      MultiplicativeXor::make(layout_of({BoundaryKind::eos, 3})).value())
+                      .message()),
+                 "the layout's is kind 1 with eos 3"));
   const Layout layout = layout_of({});
   CHECK(contains(make_front_end(layout, IdentityCompressor(vocab + 1)).message(),
                  "the addresser expects 300"));

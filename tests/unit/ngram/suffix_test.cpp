@@ -38,7 +38,7 @@ void check_against_rule(const X& extractor, std::int32_t eos, std::uint64_t seed
     const std::int64_t kind = random.below(8);
     marks.push_back(kind == 0   ? Mark::dead
                     : kind == 1 ? Mark::start
-                    : kind == 2 ? static_cast<Mark>(3)
+                    : kind == 2 ? Mark::dead | Mark::start
                                 : Mark::token);
   }
   NgramState state = extractor.initial_state();
@@ -141,8 +141,9 @@ TEST_CASE("position ids that do not grow start a document") {
   std::vector<Mark> marks(7, Mark::token);
   marks[2] = Mark::dead;
   REQUIRE(mark_position_resets(View(positions), 2, View<Mark, 1>(marks)).ok());
-  const std::vector<Mark> expected = {Mark::token, Mark::token, static_cast<Mark>(3), Mark::token,
-                                      Mark::token, Mark::start, Mark::token};
+  const std::vector<Mark> expected = {Mark::token, Mark::token, Mark::dead | Mark::start,
+                                      Mark::token, Mark::token, Mark::start,
+                                      Mark::token};
   CHECK(marks == expected);
   std::vector<Mark> first(1, Mark::token);
   const std::vector<std::int64_t> zero = {0};

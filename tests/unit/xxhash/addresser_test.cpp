@@ -35,7 +35,7 @@ TEST_CASE("XxHash hashes the newest n ids of each order") {
   const std::int32_t ids[3] = {7, 8, layout.pad};
   for (std::size_t c = 0; c < 4; ++c) {
     const std::uint64_t mix =
-        XXH3_64bits_withSeed(ids, c < 2 ? 8 : 12, layer.multipliers[0] ^ layout.salt);
+        XXH3_64bits_withSeed(ids, c < 2 ? 8 : 12, layer.multipliers[0]) ^ layout.salt;
     CHECK(to_integer(out[c]) == static_cast<Index>(mix % layer.moduli[c]) + layer.offsets[c]);
   }
 }
