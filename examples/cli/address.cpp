@@ -2,13 +2,13 @@
 #include "commands.hpp"
 #include "geometry.hpp"
 #include "numbers.hpp"
+#include "standard_input.hpp"
 
 #include <engram/io/file.hpp>
 #include <engram/layer/front_end.hpp>
 #include <engram/tokenizer/identity.hpp>
 
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -20,22 +20,23 @@ struct AddressOptions {
   explicit AddressOptions(CLI::App& app) : geometry(app) {}
 
   GeometryOptions geometry;
-  std::string ids, token_map;
-  std::vector<std::int64_t> dead;
-  std::vector<std::int32_t> history;
-  bool has_history = false;
+  std::string ids, token_map, dead, history;
 };
 
 /// The ids of --ids: typed, @FILE or - for standard input.
 Result<std::vector<std::int64_t>> read_ids(const std::string& text) {
   std::string content = text;
   const bool from_file = text.substr(0, 1) == "@";
+  if (text.empty() || text == "@")
+    throw CLI::ValidationError("--ids", "there are no ids and no file name");
   if (from_file) {
     Result<std::string> file = read_file(text.substr(1));
     if (!file.ok()) return file.failure();
     content = std::move(file).value();
   } else if (text == "-") {
-    content.assign(std::istreambuf_iterator<char>(std::cin), {});
+    Result<std::string> input = read_standard_input();
+    if (!input.ok()) return input.failure();
+    content = std::move(input).value();
   }
   auto ids = parse_numbers<std::int64_t>(content);
   if (ids) return *std::move(ids);
@@ -52,8 +53,7 @@ Result<void> mark(std::vector<Mark>& marks, const std::vector<std::int64_t>& pos
     if (p < 0 || p >= static_cast<std::int64_t>(marks.size()))
       return fail(Code::shape_mismatch,
                   {option, ": position ", p, " is not among the ", marks.size(), " ids"});
-    Mark& m = marks[static_cast<std::size_t>(p)];
-    m = static_cast<Mark>(static_cast<unsigned>(m) | static_cast<unsigned>(bit));
+    marks[static_cast<std::size_t>(p)] |= bit;
   }
   return {};
 }
@@ -64,13 +64,18 @@ Result<void> address_and_print(const Front& front, const Layout& layout,
                                const AddressOptions& options, const std::vector<std::int64_t>& ids,
                                const std::vector<Mark>& marks) {
   NgramState state = front.initial_state();
-  if (options.has_history) {
+  if (!options.history.empty()) {
+    const auto history = numbers_of<std::int32_t>("--history", options.history);
     const Status status =
-        state_from_history(front.extractor(), View(options.history), layout.canonical_size, state);
-    if (!status.ok())
-      return fail(status.code,
-                  {"--history takes ", layout.max_ngram_size - 1, " canonical ids below ",
-                   layout.canonical_size, ", or -1; found ", options.history.size()});
+        state_from_history(front.extractor(), View(history), layout.canonical_size, state);
+    if (!status.ok()) {
+      const auto at = static_cast<std::size_t>(status.index);
+      if (static_cast<Index>(history.size()) != layout.max_ngram_size - 1)
+        return fail(status.code, {"--history: ", history.size(), " ids, expected ",
+                                  layout.max_ngram_size - 1, ", oldest first"});
+      return fail(status.code, {"--history: ", history[at], " at position ", at,
+                                " is not a canonical id below ", layout.canonical_size, " or -1"});
+    }
   }
   const auto tokens = static_cast<Index>(ids.size());
   const auto layers = static_cast<Index>(layout.layers.size());
@@ -120,16 +125,16 @@ Command add_address(CLI::App& program) {
                   "5,7,11, or @FILE, or - for standard input; canonical ids unless "
                   "--token-map is given")
       ->required();
-  app->add_option("--token-map", o->token_map, "saved map: the ids are token ids");
-  app->add_option("--dead", o->dead, "masked positions: 3,4")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+  app->add_option("--token-map", o->token_map, "saved map: the ids are token ids")
+      ->check(file_name());
+  app->add_option("--dead", o->dead, "masked positions: 3,4");
   app->add_option("--history", o->history,
-                  "the N - 1 canonical ids before, oldest first; -1 = dead")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+                  "the N - 1 canonical ids before, oldest first; -1 = dead");
   return {app, [app, o]() -> Result<void> {
-            o->has_history = app->count("--history") > 0;
+            const auto dead = app->count("--dead") > 0 ? numbers_of<std::int64_t>("--dead", o->dead)
+                                                       : std::vector<std::int64_t>();
+            if (app->count("--history") > 0)
+              (void)numbers_of<std::int32_t>("--history", o->history);
             std::optional<TokenMap> map;
             if (!o->token_map.empty()) {
               Result<std::string> file = read_file(o->token_map);
@@ -144,8 +149,7 @@ Command add_address(CLI::App& program) {
             const Result<std::vector<std::int64_t>> ids = read_ids(o->ids);
             if (!ids.ok()) return ids.failure();
             std::vector<Mark> marks(ids.value().size(), Mark::token);
-            if (auto marked = mark(marks, o->dead, Mark::dead, "--dead"); !marked.ok())
-              return marked;
+            if (auto marked = mark(marks, dead, Mark::dead, "--dead"); !marked.ok()) return marked;
             if (auto marked =
                     mark(marks, geometry.value().document_starts, Mark::start, "--boundary starts");
                 !marked.ok())

@@ -7,27 +7,6 @@
 
 namespace engram::cli {
 
-namespace {
-
-/// The numbers of an option's value; exit 2 when the value is not of that type.
-template <class T>
-std::vector<T> numbers_of(const char* option, std::string_view text) {
-  auto numbers = parse_numbers<T>(text);
-  if (!numbers || numbers->empty())
-    throw CLI::ValidationError(option, sentence({"'", text, "' is no list of numbers"}));
-  return *std::move(numbers);
-}
-
-template <class T>
-T number_of(const char* option, std::string_view text) {
-  const auto number = parse_numbers<T>(text);
-  if (!number || number->size() != 1)
-    throw CLI::ValidationError(option, sentence({"'", text, "' is no number of its type"}));
-  return number->front();
-}
-
-}  // namespace
-
 GeometryOptions::GeometryOptions(CLI::App& command, std::string fallback)
     : command_(&command), fallback_(std::move(fallback)) {
   const auto group = "Geometry: a preset, or its parts, which also override a preset";
@@ -36,10 +15,8 @@ GeometryOptions::GeometryOptions(CLI::App& command, std::string fallback)
   };
   add("--preset", preset_, "demo, deepseek-v4.1 or qwen3.8-ple")
       ->check(CLI::IsMember({"demo", "deepseek-v4.1", "qwen3.8-ple"}));
-  add("--layers", layers_, "layer ids, 0-based: 1,14")->delimiter(',')->allow_extra_args(false);
-  add("--sizes", sizes_, "requested rows of each head, one for each order: 64,64,64")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+  add("--layers", layers_, "layer ids, 0-based: 1,14");
+  add("--sizes", sizes_, "requested rows of each head, one for each order: 64,64,64");
   add("--heads", heads_, "heads an order");
   add("--max-ngram", max_ngram_, "tokens of the longest n-gram, 2 to 8");
   add("--compressed-vocab", compressed_vocab_, "number of canonical ids");
@@ -73,12 +50,14 @@ void GeometryOptions::read_boundary(AddressingConfig& config,
 
 void GeometryOptions::override_parts(AddressingConfig& config,
                                      std::vector<std::int64_t>& starts) const {
-  if (given("--layers")) config.layer_ids = layers_;
-  if (given("--sizes")) config.engram_vocab_size = sizes_;
-  if (given("--heads")) config.n_head_per_ngram = heads_;
-  if (given("--max-ngram")) config.max_ngram_size = max_ngram_;
-  if (given("--compressed-vocab")) config.compressed_vocab_size = compressed_vocab_;
-  if (given("--pad")) config.pad_id = pad_;
+  if (given("--layers")) config.layer_ids = numbers_of<std::int32_t>("--layers", layers_);
+  if (given("--sizes")) config.engram_vocab_size = numbers_of<Index>("--sizes", sizes_);
+  if (given("--heads")) config.n_head_per_ngram = number_of<std::int32_t>("--heads", heads_);
+  if (given("--max-ngram"))
+    config.max_ngram_size = number_of<std::int32_t>("--max-ngram", max_ngram_);
+  if (given("--compressed-vocab"))
+    config.compressed_vocab_size = number_of<Index>("--compressed-vocab", compressed_vocab_);
+  if (given("--pad")) config.pad_id = number_of<std::int32_t>("--pad", pad_);
   if (given("--seed")) config.seed = number_of<std::uint64_t>("--seed", seed_);
   if (given("--salt")) config.salt = number_of<std::uint64_t>("--salt", salt_);
   if (given("--boundary")) read_boundary(config, starts);
@@ -111,7 +90,7 @@ void GeometryOptions::override_parts(AddressingConfig& config,
 
 Result<Geometry> GeometryOptions::resolve(const std::optional<TokenMap>& map) const {
   bool any_part = false;
-  for (const char* part : {"--layers", "--sizes", "--heads", "--max-ngram", "--moduli"})
+  for (const char* part : {"--layers", "--sizes", "--heads", "--max-ngram"})
     any_part = any_part || given(part);
   const std::string name = given("--preset") || any_part ? preset_ : fallback_;
   Preset preset;
@@ -120,13 +99,20 @@ Result<Geometry> GeometryOptions::resolve(const std::optional<TokenMap>& map) co
   AddressingConfig config = preset.config;
   Geometry geometry;
   override_parts(config, geometry.document_starts);
+  for (const std::int64_t start : geometry.document_starts)
+    if (start < 0)
+      return fail(Code::bad_sequence, {"--boundary starts: position ", start, " is negative"});
+  if (config.modulus_rule == ModulusRule::explicit_values && given("--sizes") &&
+      config.engram_vocab_size.size() + 1 != static_cast<std::size_t>(config.max_ngram_size))
+    return fail(Code::invalid_config, {"--sizes: ", config.engram_vocab_size.size(),
+                                       " sizes, expected ", config.max_ngram_size - 1});
   if (name.empty()) {
     for (const char* part : {"--layers", "--heads", "--max-ngram"}) need(part);
     if (config.modulus_rule != ModulusRule::explicit_values) need("--sizes");
   }
   if (map) {
-    // A released model is known by its map; other parts than its own make it another model.
-    if (!given("--compressed-vocab")) {
+    // A released model is known by its map; another vocabulary than its own makes it another model.
+    if (config.compressed_vocab_size == preset.config.compressed_vocab_size) {
       const PublishedConstants& known = preset.published;
       if (Result<void> same =
               map->expect(known.vocab_size, config.compressed_vocab_size, known.token_map);
@@ -135,7 +121,12 @@ Result<Geometry> GeometryOptions::resolve(const std::optional<TokenMap>& map) co
     }
     for (std::int32_t* id : {&config.pad_id, &config.boundary.eos}) {
       const bool canonical = id == &config.pad_id ? given("--pad") : given("--boundary");
-      if (!canonical && *id >= 0 && *id < map->vocab_size()) *id = to_integer((*map)(*id));
+      if (canonical || *id < 0) continue;
+      if (*id >= map->vocab_size())
+        return fail(Code::bad_token, {"token map: it has no entry for the ",
+                                      id == &config.pad_id ? "pad" : "end-of-sequence", " id ", *id,
+                                      "; name the canonical id"});
+      *id = to_integer((*map)(*id));
     }
   } else if (config.compressed_vocab_size == 0 && !given("--compressed-vocab")) {
     throw CLI::RequiredError("--compressed-vocab (or a token map)");

@@ -36,12 +36,10 @@ class GeometryOptions {
 
   CLI::App* command_;
   std::string fallback_;
-  std::string preset_, boundary_, mixer_, multipliers_, moduli_;
-  std::vector<std::int32_t> layers_;
-  std::vector<Index> sizes_;
-  std::int32_t heads_ = 0, max_ngram_ = 0, pad_ = 0;
-  Index compressed_vocab_ = 0;
-  std::string seed_, salt_;  // the library's own numbers would take -1 for 2^64 - 1
+  // As typed: the command-line library's own numbers would take "" for 0, 010 for 8, -1 for 2^64
+  // - 1.
+  std::string preset_, boundary_, mixer_, multipliers_, moduli_, layers_, sizes_, heads_,
+      max_ngram_, compressed_vocab_, pad_, seed_, salt_;
 };
 
 }  // namespace engram::cli

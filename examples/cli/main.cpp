@@ -40,6 +40,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& asked) {  // --help, --version
     return program.exit(asked);
   } catch (const CLI::ParseError& error) {
+    const std::string first = argc > 1 ? argv[1] : "";
+    if (program.get_subcommands().empty() && !first.empty() && first[0] != '-')
+      std::cerr << "engram: there is no command '" << first << "'\n";
     std::cerr << "engram: " << error.what() << "\nRun with --help for the options.\n";
     return 2;
   } catch (const std::exception& error) {

@@ -3,6 +3,9 @@
 
 // Lists of whole numbers as people type them: separated by commas, spaces or line ends.
 
+#include <engram/core/sentence.hpp>
+
+#include <CLI/CLI.hpp>
 #include <charconv>
 #include <optional>
 #include <string_view>
@@ -37,6 +40,35 @@ std::optional<std::vector<T>> parse_numbers(std::string_view text) {
   }
   if (comma) return std::nullopt;
   return numbers;
+}
+
+/// The numbers of an option's value, at least one; not of that type is exit status 2.
+template <class T>
+std::vector<T> numbers_of(const char* option, std::string_view text) {
+  auto numbers = parse_numbers<T>(text);
+  if (!numbers || numbers->empty())
+    throw CLI::ValidationError(option, sentence({"'", text, "' is no list of numbers"}));
+  return *std::move(numbers);
+}
+
+/// The one number of an option's value.
+template <class T>
+T number_of(const char* option, std::string_view text) {
+  const auto numbers = parse_numbers<T>(text);
+  if (!numbers || numbers->size() != 1)
+    throw CLI::ValidationError(
+        option, sentence({"'", text, "' is not a ",
+                          std::is_signed_v<T> ? "whole number" : "whole number from 0 on",
+                          sizeof(T) == 4 ? " of 32 bits" : " of 64 bits"}));
+  return numbers->front();
+}
+
+/// For options that name a file: an empty name is a mistake, not a wish.
+inline const CLI::Validator& file_name() {
+  static const CLI::Validator validator(
+      [](std::string& name) { return name.empty() ? std::string("the file name is empty") : ""; },
+      "FILE");
+  return validator;
 }
 
 }  // namespace engram::cli

@@ -4,9 +4,12 @@
 
 #include "bpe/encoder.hpp"
 #include "commands.hpp"
+#include "numbers.hpp"
+#include "standard_input.hpp"
 
 #include <engram/core/sha256.hpp>
 #include <engram/io/file.hpp>
+#include <engram/io/json.hpp>
 #include <engram/io/tokenizer_json.hpp>
 #include <engram/unicode/token_map_builder.hpp>
 
@@ -23,16 +26,21 @@ struct FileOptions {
 };
 
 Result<void> normalize_lines() {
+  const Result<std::string> input = read_standard_input();
+  if (!input.ok()) return input.failure();
   std::string printed;
-  std::string line;
-  for (int number = 1; std::getline(std::cin, line); ++number) {
-    const auto text = nlohmann::json::parse(line, nullptr, false);
-    if (!text.is_string())
-      return fail(Code::corrupt, {"normalize: line ", number, " is no JSON string"});
-    const Result<std::string> key = canonical_key(text.get_ref<const std::string&>());
-    if (!key.ok())
-      return fail(key.status().code, {"normalize: line ", number, ": ", key.message()});
+  std::string_view left = input.value();
+  for (int number = 1; !left.empty(); ++number) {
+    const std::size_t end = std::min(left.find('\n'), left.size());
+    const std::string name = sentence({"line ", number});
+    const Result<Json> line = parse_json(left.substr(0, end), name);
+    if (!line.ok()) return line.failure();
+    const std::string* text = line.value().as_string();
+    if (text == nullptr) return fail(Code::corrupt, {name, " is no JSON string"});
+    const Result<std::string> key = canonical_key(*text);
+    if (!key.ok()) return fail(key.status().code, {name, ": ", key.message()});
     printed += nlohmann::json(key.value()).dump() + '\n';
+    left.remove_prefix(std::min(end + 1, left.size()));
   }
   std::cout << printed;
   return {};
@@ -82,17 +90,22 @@ Command add_normalize(CLI::App& program) {
 Command add_token_map(CLI::App& program) {
   CLI::App* app = program.add_subcommand("token-map", "build the token map of a tokenizer");
   const auto o = std::make_shared<FileOptions>();
-  app->add_option("--tokenizer", o->tokenizer, "tokenizer.json of a byte-level BPE")->required();
-  app->add_option("--out", o->out, "write the map there: little-endian int32 canonical ids");
+  app->add_option("--tokenizer", o->tokenizer, "tokenizer.json of a byte-level BPE")
+      ->required()
+      ->check(file_name());
+  app->add_option("--out", o->out, "write the map there: little-endian int32 canonical ids")
+      ->check(file_name());
   return {app, [o] { return print_token_map(*o); }};
 }
 
 Command add_encode(CLI::App& program) {
   CLI::App* app = program.add_subcommand("encode", "turn a text into token ids");
   const auto o = std::make_shared<FileOptions>();
-  app->add_option("--tokenizer", o->tokenizer, "tokenizer.json of a byte-level BPE")->required();
-  app->add_option("--text", o->text, "UTF-8 text file")->required();
-  app->add_option("--out", o->out, "write the ids there: little-endian int32");
+  app->add_option("--tokenizer", o->tokenizer, "tokenizer.json of a byte-level BPE")
+      ->required()
+      ->check(file_name());
+  app->add_option("--text", o->text, "UTF-8 text file")->required()->check(file_name());
+  app->add_option("--out", o->out, "write the ids there: little-endian int32")->check(file_name());
   return {app, [o] { return encode_file(*o); }};
 }
 

@@ -3,6 +3,7 @@
 
 #include "commands.hpp"
 #include "geometry.hpp"
+#include "numbers.hpp"
 
 #include <engram/addressing/layout_bytes.hpp>
 #include <engram/io/file.hpp>
@@ -25,8 +26,7 @@ struct TraceOptions {
   explicit TraceOptions(CLI::App& app) : geometry(app, "demo") {}
 
   GeometryOptions geometry;
-  std::string tokenizer, text, format = "json";
-  Index limit = 20;
+  std::string tokenizer, text, format = "json", limit = "20";
 };
 
 bool stdout_is_terminal() {
@@ -62,8 +62,8 @@ void print_json(const trace::Trace& traced, const Layout& layout) {
 }
 
 Result<void> run(const TraceOptions& o) {
-  if (o.limit < 0)
-    return fail(Code::invalid_config, {"--limit is ", o.limit, ", expected 0 or more"});
+  const auto limit = number_of<Index>("--limit", o.limit);
+  if (limit < 0) return fail(Code::invalid_config, {"--limit is ", limit, ", expected 0 or more"});
   Result<TokenizerJson> tokenizer = read_tokenizer_json(o.tokenizer);
   if (!tokenizer.ok()) return tokenizer.failure();
   Result<TokenMap> map = build_token_map(tokenizer.value().tokens);
@@ -79,7 +79,7 @@ Result<void> run(const TraceOptions& o) {
   if (!text.ok()) return text.failure();
   const Layout& layout = geometry.value().layout;
   const Result<trace::Trace> traced =
-      trace::trace_text(encoder.value(), map.value(), layout, text.value(), o.limit);
+      trace::trace_text(encoder.value(), map.value(), layout, text.value(), limit);
   if (!traced.ok()) return fail(traced.status().code, {o.text, ": ", traced.message()});
   if (o.format == "text") {
     trace::print(stdout, traced.value(), layout, stdout_is_terminal());
@@ -95,8 +95,10 @@ Command add_trace(CLI::App& program) {
   CLI::App* app = program.add_subcommand(
       "trace", "follow a text to its rows, and show what repeats (preset demo unless said)");
   const auto o = std::make_shared<TraceOptions>(*app);
-  app->add_option("--tokenizer", o->tokenizer, "tokenizer.json of a byte-level BPE")->required();
-  app->add_option("--text", o->text, "UTF-8 text file")->required();
+  app->add_option("--tokenizer", o->tokenizer, "tokenizer.json of a byte-level BPE")
+      ->required()
+      ->check(file_name());
+  app->add_option("--text", o->text, "UTF-8 text file")->required()->check(file_name());
   app->add_option("--limit", o->limit, "tokens to show; the figures are of the whole text (20)");
   app->add_option("--format", o->format, "json, or text for a terminal")
       ->check(CLI::IsMember({"json", "text"}));

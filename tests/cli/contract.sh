@@ -71,7 +71,7 @@ says "--sizes" 2 layout --layers 1 --heads 2 --max-ngram 2 --compressed-vocab 9
 says "not expected" 2 layout --frob
 says "" 2 layout --heads x
 says "" 2 layout --preset nope
-says "'-1' is no number" 2 layout "${small[@]}" --seed -1
+says "'-1' is not a whole number from 0 on" 2 layout "${small[@]}" --seed -1
 says "n_head_per_ngram is 0" 1 layout --layers 1 --sizes 64 --heads 0 --max-ngram 2 --compressed-vocab 64
 says "--heads" 2 layout "${small[@]}" --heads 3 # said twice
 says "asks for 0 rows" 1 layout --layers 1 --sizes 64,0,64 --heads 2 --max-ngram 4 --compressed-vocab 64
@@ -111,8 +111,8 @@ says "no list of numbers" 2 address "${one[@]}" --ids 5,x
 says "no list of numbers" 2 address "${one[@]}" --ids 5,,7
 says "--ids" 2 address "${one[@]}"
 says "position 3 is not among the 3 ids" 1 address "${one[@]}" --ids 5,7,11 --dead 3
-says "--history takes 3 canonical ids" 1 address "${one[@]}" --ids 5 --history 1,2
-says "--history takes 3 canonical ids" 1 address "${one[@]}" --ids 5 --history 1,2,64
+says "2 ids, expected 3" 1 address "${one[@]}" --ids 5 --history 1,2
+says "64 at position 2" 1 address "${one[@]}" --ids 5 --history 1,2,64
 says "" 2 address "${one[@]}" --ids 5 --history 1,2,x
 says "cannot open" 1 address "${one[@]}" --ids @does_not_exist
 printf 'five' >ids
@@ -120,6 +120,27 @@ says "no number" 1 address "${one[@]}" --ids @ids
 says "is not among" 1 address "${one[@]}" --ids 5 --boundary starts:1
 says "eos:ID" 2 address "${one[@]}" --ids 5 --boundary eos
 says "id 64 is not a token id" 1 address "${one[@]}" --ids 5 --boundary eos:64
+
+# an empty or half-empty value is never a 0
+for option in --layers --sizes --heads --max-ngram --compressed-vocab --pad --seed --salt --boundary \
+  --mixer --multipliers --moduli --preset; do
+  says "" 2 layout --preset demo --compressed-vocab 64 "$option" ""
+done
+for option in --ids --dead --history --token-map; do
+  says "" 2 address --preset demo --compressed-vocab 64 --ids 1 "$option" ""
+done
+says "" 2 layout --layers 1,,4 --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64
+says "" 2 layout --layers 1, --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64
+says "" 2 layout --layers 1 --sizes 0x40 --heads 1 --max-ngram 2 --compressed-vocab 64
+says "" 2 layout --layers 1 --sizes 9223372036854775808 --heads 1 --max-ngram 2 --compressed-vocab 64
+says "" 2 layout --layers 1 --layers 4 --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64
+run 0 layout --layers 010 --sizes 64 --heads 1 --max-ngram 2 --compressed-vocab 64
+grep -q '"layer_id":10,' out || { echo "FAILED: 010 is ten"; failed=$((failed + 1)); }
+says "is negative" 1 layout "${small[@]}" --boundary starts:-5
+says "2 sizes, expected 1" 1 layout --layers 1 --sizes 5,5 --heads 1 --max-ngram 2 --compressed-vocab 64 --moduli 5
+"$engram" address "${one[@]}" --ids - <"$scratch" >out 2>err # a folder cannot be read
+{ [ $? -eq 1 ] && [ ! -s out ]; } || { echo "FAILED: unreadable standard input"; failed=$((failed + 1)); }
+says "no command 'frob'" 2 frob
 
 # boundaries cut where they should: the last token looks like a first one
 run 0 address "${one[@]}" --ids 9
@@ -145,6 +166,9 @@ cmp -s out mapped || { echo "FAILED: a mapped id is not its canonical id"; faile
 says "beyond the token map (id 4)" 1 address "${tiny[@]}" --token-map map --ids 4
 says "the compressed vocabulary is 3, expected 64" 1 address "${tiny[@]}" --compressed-vocab 64 --token-map map --ids 1
 says "number of entries is 4, expected 129280" 1 address --preset deepseek-v4.1 --token-map map --ids 1
+says "number of entries is 4, expected 129280" 1 address --preset deepseek-v4.1 --compressed-vocab 99092 --token-map map --ids 1
+printf '\0\0\0\0' >short
+says "no entry for the pad id 2" 1 address --preset demo --token-map short --ids 0
 printf '\0\0\0\0\1' >map
 says "multiple of 4" 1 address "${tiny[@]}" --token-map map --ids 1
 printf '\377\377\377\377' >map
@@ -155,6 +179,9 @@ printf '"The"\n"\\u00c9"\n" \\n"\n"\\u000b"\n' | "$engram" normalize >out 2>err
 [ "$(tr '\n' ' ' <out)" = '"the" "e" " " "\u000b" ' ] || { echo "FAILED: normalize: $(cat out err)"; failed=$((failed + 1)); }
 printf '"a"\nnot json\n' | "$engram" normalize >out 2>err
 { [ $? -eq 1 ] && [ ! -s out ] && grep -q 'line 2' err; } || { echo "FAILED: normalize refuses line 2"; failed=$((failed + 1)); }
+
+printf '"a"\0xyz\n' | "$engram" normalize >out 2>err
+{ [ $? -eq 1 ] && [ ! -s out ]; } || { echo "FAILED: normalize drops what follows a zero byte"; failed=$((failed + 1)); }
 
 # token-map, encode and trace: what is refused (the golden tests cover what is right)
 printf '{"model":{"type":"Unigram","vocab":[]}}' >unigram.json

@@ -135,13 +135,16 @@ ENGRAM_END_LOOPS
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)), ok_(true) {}   // NOLINT(google-explicit-constructor)
-  Result(Failure failure) : failure_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
-  Result(Result&& other) : ok_(other.ok_), failure_(std::move(other.failure_)) {
+  ENGRAM_ALWAYS_INLINE Result(T value)
+      : value_(std::move(value)), ok_(true) {}  // NOLINT(google-explicit-constructor)
+  ENGRAM_ALWAYS_INLINE Result(Failure failure)
+      : failure_(std::move(failure)) {}  // NOLINT(google-explicit-constructor)
+  ENGRAM_ALWAYS_INLINE Result(Result&& other)
+      : ok_(other.ok_), failure_(std::move(other.failure_)) {
     if (ok_) ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
   }
   Result& operator=(Result&&) = delete;
-  ~Result() {
+  ENGRAM_ALWAYS_INLINE ~Result() {
     if (ok_) value_.~T();
   }
 

@@ -48,11 +48,12 @@ inline Result<std::string> read_file(const std::string& path) {
   return bytes;
 }
 
-/// Writes into the file that `path` names now, from its beginning; `created` says whether it could
-/// be opened for that. After a failure a part of the bytes may be there.
-inline Result<void> write_in_place(const std::string& path, Bytes bytes, bool& created) {
+/// Opens a file in a mode of fopen and writes the bytes; `created` says whether it could be opened.
+/// After a failure a part of the bytes may be there.
+inline Result<void> write_in_place(const std::string& path, Bytes bytes, bool& created,
+                                   const char* mode = "wb") {
   errno = 0;
-  std::FILE* file = std::fopen(path.c_str(), "wb");
+  std::FILE* file = std::fopen(path.c_str(), mode);
   created = file != nullptr;
   if (!created) return file_failure("create", path, errno);
   int error = 0;
@@ -64,7 +65,8 @@ inline Result<void> write_in_place(const std::string& path, Bytes bytes, bool& c
   return {};
 }
 
-/// Replaces or creates the file: writes `path`.tmp, then renames it. After a failure the old file,
+/// Replaces or creates the file: writes a new file `path`.tmp0 (or .tmp1, ... when that name is
+/// taken, by whatever it may be), then renames it. After a failure the old file,
 /// if any, is as it was and the temporary one is gone. A symbolic link stays and its target is
 /// replaced. A device, a pipe and what a dangling link names are written in place, where a failure
 /// can leave a part. Not flushed to the disk itself: after a power cut the file may be missing or
@@ -84,11 +86,16 @@ inline Result<void> write_file(const std::string& path, Bytes bytes) {
   if (fs::is_directory(there)) return file_failure("write", path, EISDIR);
   if (fs::exists(there) && !fs::is_regular_file(there)) return write_in_place(path, bytes, created);
   const std::string final_path = target.string();
-  const std::string partial = final_path + ".tmp";
-  if (auto written = write_in_place(partial, bytes, created); !written.ok()) {
+  std::string partial;
+  for (int number = 0; number < 100 && !created; ++number) {
+    partial = final_path + ".tmp" + std::to_string(number);
+    const Result<void> written = write_in_place(partial, bytes, created, "wbx");
+    if (written.ok()) break;
     if (created) std::remove(partial.c_str());
-    return written;
+    if (created || written.status().system_error != EEXIST)
+      return file_failure("write", path, written.status().system_error);
   }
+  if (!created) return file_failure("write", path, EEXIST);
   fs::rename(partial, target, error);
   if (error) {
     std::remove(partial.c_str());
