@@ -131,7 +131,13 @@ Result<double> measure(const Layout& layout, const TokenMap& map,
   return best;
 }
 
-Result<void> run(const std::string& tokenizer_path, const std::string& text_path) {
+struct Options {
+  std::string tokenizer, text, save_tokenizer;
+};
+
+Result<void> run(const Options& options) {
+  const std::string& tokenizer_path = options.tokenizer;
+  const std::string& text_path = options.text;
   std::vector<std::string> headers;
   if (tokenizer_path.empty() || text_path.empty()) headers = read_headers(training_bytes);
   if (headers.empty() && (tokenizer_path.empty() || text_path.empty()))
@@ -142,6 +148,10 @@ Result<void> run(const std::string& tokenizer_path, const std::string& text_path
   Result<TokenizerJson> tokenizer =
       tokenizer_path.empty() ? train(headers) : read_tokenizer_json(tokenizer_path);
   if (!tokenizer.ok()) return tokenizer.failure();
+  if (!options.save_tokenizer.empty())
+    if (Result<void> saved = bpe::write_tokenizer_json(tokenizer.value(), options.save_tokenizer);
+        !saved.ok())
+      return saved;
   if (!tokenizer_path.empty())
     std::printf("Read %zu tokens from %s.\n", tokenizer.value().tokens.size(),
                 tokenizer_path.c_str());
@@ -207,12 +217,14 @@ int main(int argc, char** argv) {
   color = isatty(STDOUT_FILENO) != 0;
 #endif
   CLI::App program("Follows real text through an Engram front end");
-  std::string tokenizer, text;
-  program.add_option("--tokenizer", tokenizer, "tokenizer.json of a byte-level BPE");
-  program.add_option("--text", text, "UTF-8 text file");
+  Options options;
+  program.add_option("--tokenizer", options.tokenizer, "tokenizer.json of a byte-level BPE");
+  program.add_option("--text", options.text, "UTF-8 text file");
+  program.add_option("--save-tokenizer", options.save_tokenizer,
+                     "write the tokenizer there as tokenizer.json, for the program engram");
   try {
     program.parse(argc, argv);
-    if (const Result<void> done = run(tokenizer, text); !done.ok()) {
+    if (const Result<void> done = run(options); !done.ok()) {
       std::fprintf(stderr, "demo: %s\n", done.message().c_str());
       return 1;
     }

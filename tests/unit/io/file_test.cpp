@@ -75,15 +75,26 @@ TEST_CASE("file: writing below a missing folder fails") {
   check_io(written.failure(), ENOENT, scratch / "no/f");
 }
 
-TEST_CASE("file: when the temporary file cannot be made, the old file stays") {
+TEST_CASE("file: a name that is taken is left alone") {
+  const Scratch scratch("taken");
+  REQUIRE(write_file(scratch / "f.tmp0", engram::as_bytes("mine")).ok());
+  fs::create_symlink(scratch / "f.tmp0", scratch / "f.tmp1");  // must not be written through
+  REQUIRE(write_file(scratch / "f", engram::as_bytes("new")).ok());
+  CHECK(read_file(scratch / "f").value() == "new");
+  CHECK_FALSE(fs::is_symlink(scratch / "f"));
+  CHECK(read_file(scratch / "f.tmp0").value() == "mine");
+  CHECK(fs::is_symlink(scratch / "f.tmp1"));
+}
+
+TEST_CASE("file: when no temporary file can be made, the old file stays") {
   const Scratch scratch("blocked");
   REQUIRE(write_file(scratch / "f", engram::as_bytes("old")).ok());
-  fs::create_directory(scratch / "f.tmp");
+  for (int i = 0; i < 100; ++i) fs::create_directory(scratch / ("f.tmp" + std::to_string(i)));
   const auto written = write_file(scratch / "f", engram::as_bytes("new"));
   REQUIRE_FALSE(written.ok());
-  CHECK(written.status().code == Code::io);
+  check_io(written.failure(), EEXIST, scratch / "f");
   CHECK(read_file(scratch / "f").value() == "old");
-  CHECK(fs::is_directory(scratch / "f.tmp"));  // not ours to remove
+  CHECK(fs::is_directory(scratch / "f.tmp0"));  // not ours to remove
 }
 
 TEST_CASE("file: bytes come back as they were") {
