@@ -8,17 +8,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-#include <utility>
 #include <vector>
 
 struct Value {
-  std::string text;                                    // of a string or number
-  std::vector<Value> items;                            // of an array
-  std::vector<std::pair<std::string, Value>> members;  // of an object
+  std::string text;               // of a string or number
+  std::vector<Value> items;       // of an array or object
+  std::vector<std::string> keys;  // of an object, one for each item
 
   const Value& operator[](const char* name) const {
-    for (const auto& [key, value] : members)
-      if (key == name) return value;
+    for (std::size_t i = 0; i < keys.size(); ++i)
+      if (keys[i] == name) return items[i];
     std::fprintf(stderr, "golden file: there is no '%s'\n", name);
     std::exit(1);
   }
@@ -55,17 +54,11 @@ class ValueReader {
       const char close = c == '{' ? '}' : ']';
       ++at_;
       while (peek() != close) {
-        std::pair<std::string, Value> member;
         if (c == '{') {
-          member.first = string();
+          value.keys.push_back(string());
           expect(':');
         }
-        member.second = read();
-        if (c == '{') {
-          value.members.push_back(std::move(member));
-        } else {
-          value.items.push_back(std::move(member.second));
-        }
+        value.items.push_back(read());
         if (peek() == ',') ++at_;
       }
       ++at_;

@@ -195,7 +195,7 @@ TEST_CASE("a salt gives other rows, and salt 0 the trained ones") {
   AddressingConfig config = config_of(3, 8, 100000);
   const NgramWindow window{{5, 7, 11, -1, -1, -1, -1, -1}};
   std::vector<RowId> rows[3];
-  for (const std::uint64_t salt : {0, 0, 1}) {
+  for (const std::uint64_t salt : {std::uint64_t{0}, std::uint64_t{0}, std::uint64_t{1}}) {
     config.salt = salt;
     const auto hash =
         MultiplicativeXor::make(make_layout(config, IdentityCompressor(1000)).value()).value();
