@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// Layout bytes from anywhere: refused in a sentence, or a layout that addresses within its tables and
-// serialises to the same bytes.
+// Layout bytes from anywhere: refused in a sentence, or a layout that addresses within its tables
+// and serialises to the same bytes.
 
 #include <engram/engram.hpp>
 
