@@ -104,16 +104,19 @@ inline Result<Layout> parse_layout(Bytes bytes) {
   layout.token_map.clear();
   for (std::uint64_t i = 0; i < digest_length; ++i) layout.token_map += static_cast<char>(get(1));
   const auto columns = static_cast<std::uint64_t>(layout.columns());
-  for (std::uint64_t l = 0; l < layers; ++l) {
-    LayerLayout& layer = layout.layers.emplace_back();
+  layout.layers = std::vector<LayerLayout>(layers);
+  for (LayerLayout& layer : layout.layers) {
     layer.layer_id = get32();
     const std::uint64_t multipliers = get(4);
     if (multipliers > max_order) return corrupt("too many multipliers");
     if (truncated || bytes.size() - at < static_cast<Index>(8 * (multipliers + 2 * columns + 1)))
       return corrupt("truncated");
-    for (std::uint64_t i = 0; i < multipliers; ++i) layer.multipliers.push_back(get(8));
-    for (std::uint64_t i = 0; i < columns; ++i) layer.moduli.push_back(get(8));
-    for (std::uint64_t i = 0; i < columns; ++i) layer.offsets.push_back(get64());
+    layer.multipliers = std::vector<std::uint64_t>(multipliers);
+    layer.moduli = std::vector<std::uint64_t>(columns);
+    layer.offsets = std::vector<Index>(columns);
+    for (std::uint64_t& m : layer.multipliers) m = get(8);
+    for (std::uint64_t& m : layer.moduli) m = get(8);
+    for (Index& o : layer.offsets) o = get64();
     layer.rows = get64();
   }
   if (truncated) return corrupt("truncated");

@@ -57,8 +57,8 @@ inline std::vector<std::uint64_t> make_multipliers(const AddressingConfig& confi
   }
   if (config.mixer == Mixer::polynomial) {
     const std::uint64_t base = multipliers[0];
-    multipliers[0] = 1;
-    while (multipliers.size() < n) multipliers.push_back(multipliers.back() * base);
+    multipliers = std::vector<std::uint64_t>(n, 1);
+    for (std::size_t i = 1; i < n; ++i) multipliers[i] = multipliers[i - 1] * base;
   }
   return multipliers;
 }

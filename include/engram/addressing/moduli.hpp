@@ -35,30 +35,32 @@ inline Result<std::vector<std::uint64_t>> make_moduli(ModulusRule rule,
                                                       const std::vector<Index>& sizes, int heads,
                                                       int layers) {
   constexpr std::uint64_t limit = std::uint64_t{1} << 63;
-  std::vector<std::uint64_t> request;
-  for (const Index size : sizes) {
-    if (size < 1)
-      return fail(Code::invalid_config, {"moduli: a head of order ", request.size() + 2,
-                                         " asks for ", size, " rows, expected at least 1"});
-    request.push_back(static_cast<std::uint64_t>(size));
-  }
-  std::vector<std::uint64_t> moduli;
-  std::vector<std::uint64_t> taken;  // unique_primes: every prime handed out, ascending
-  const auto take_after = [&taken](std::uint64_t prime) {
+  const std::size_t orders = sizes.size();
+  for (std::size_t order = 0; order < orders; ++order)
+    if (sizes[order] < 1)
+      return fail(Code::invalid_config, {"moduli: a head of order ", order + 2, " asks for ",
+                                         sizes[order], " rows, expected at least 1"});
+  const std::size_t count =
+      static_cast<std::size_t>(layers) * orders * static_cast<std::size_t>(heads);
+  std::vector<std::uint64_t> moduli(count);
+  std::vector<std::uint64_t> taken(count);  // unique_primes: those handed out, ascending from 0
+  std::size_t made = 0;
+  const auto take_after = [&taken, &made](std::uint64_t prime) {
     std::size_t place = 0;
     do {
       prime = next_prime(prime);
-      while (place < taken.size() && taken[place] < prime) ++place;
-    } while (place < taken.size() && taken[place] == prime);
-    taken.insert(taken.begin() + static_cast<std::ptrdiff_t>(place), prime);
+      while (place < made && taken[place] < prime) ++place;
+    } while (place < made && taken[place] == prime);
+    for (std::size_t i = made; i > place; --i) taken[i] = taken[i - 1];
+    taken[place] = prime;
     return prime;
   };
-  std::vector<std::uint64_t> nth;  // nth_prime: each order's prime for the head counted last
-  for (const std::uint64_t size : request) nth.push_back(size - 1);
+  std::vector<std::uint64_t> nth(orders);  // nth_prime: each order's prime for the last head
+  for (std::size_t o = 0; o < orders; ++o) nth[o] = static_cast<std::uint64_t>(sizes[o]) - 1;
   for (int layer = 0; layer < layers; ++layer) {
     std::uint64_t column = 0;
-    for (std::size_t order = 0; order < request.size(); ++order) {
-      const std::uint64_t size = request[order];
+    for (std::size_t order = 0; order < orders; ++order) {
+      const auto size = static_cast<std::uint64_t>(sizes[order]);
       std::uint64_t modulus = size - 1;
       for (int head = 0; head < heads; ++head, ++column) {
         switch (rule) {
@@ -81,7 +83,7 @@ inline Result<std::vector<std::uint64_t>> make_moduli(ModulusRule rule,
         if (modulus >= limit)
           return fail(Code::invalid_config,
                       {"moduli: there is no modulus below 2^63 for ", size, " rows a head"});
-        moduli.push_back(modulus);
+        moduli[made++] = modulus;
       }
     }
   }

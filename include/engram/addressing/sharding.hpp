@@ -122,10 +122,11 @@ class HeadSharding {
   ENGRAM_ALWAYS_INLINE HeadSharding(const LayerLayout& layer, int ranks, int heads_a_rank)
       : heads_a_rank_(heads_a_rank),
         first_(layer.offsets),
-        local_rows_(static_cast<std::size_t>(ranks), 0) {
+        local_rows_(static_cast<std::size_t>(ranks), 0),
+        local_first_(layer.moduli.size()) {
     for (std::size_t c = 0; c < layer.moduli.size(); ++c) {
       Index& used = local_rows_[static_cast<std::size_t>(rank_of(static_cast<int>(c)))];
-      local_first_.push_back(used);
+      local_first_[c] = used;
       used += static_cast<Index>(layer.moduli[c]);
     }
   }
