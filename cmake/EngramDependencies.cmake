@@ -10,7 +10,7 @@ set(engram_pin_ICU
     URL https://github.com/unicode-org/icu/releases/download/release-72-1/icu4c-72_1-src.tgz
     SHA256 a2d2d38217092a7ed56635e34467f92f976b370e20182ad325edea6681a71d68)
 set(engram_pin_PCRE2
-    TARGET PCRE2::8BIT MADE pcre2-8-static FIND 10.32 APT libpcre2-dev
+    TARGET PCRE2::8BIT MADE pcre2-8-static FIND 10.40 APT libpcre2-dev
     URL https://github.com/PCRE2Project/pcre2/releases/download/pcre2-10.42/pcre2-10.42.tar.gz
     SHA256 c33b418e3b936ee3153de2c61cc638e7e4fe3156022a5c77d0711bcbb9d64f1f
     SETTINGS PCRE2_BUILD_TESTS=OFF PCRE2_BUILD_PCRE2GREP=OFF PCRE2_SHOW_REPORT=OFF
