@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # A component of the library: an interface target, the headers it owns, the package it needs.
 
-# engram_add_component(NAME [HEADERS file...] FOLDERS folder... [NEEDS package])
+# engram_add_component(NAME [HEADERS file...] FOLDERS folder... [NEEDS package] [WINGS name...])
 #
 # Makes engram::NAME from the headers named and from every header of the folders, all below
-# include/engram. A wing links engram::core and the package it needs (EngramDependencies.cmake).
+# include/engram. A wing links engram::core, the package it needs (EngramDependencies.cmake) and the
+# other wings it builds on.
 # The test "headers belong to components" fails when a header on disk is in no component.
 function(engram_add_component name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "NEEDS" "HEADERS;FOLDERS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "NEEDS" "HEADERS;FOLDERS;WINGS")
   set(base ${PROJECT_SOURCE_DIR}/include)
   set(headers)
   set(bodies)
@@ -44,7 +45,11 @@ function(engram_add_component name)
     engram_dependency(${arg_NEEDS} needed)
     target_link_libraries(engram_${name} INTERFACE $<BUILD_INTERFACE:${needed}>)
   endif()
+  foreach(wing IN LISTS arg_WINGS)
+    target_link_libraries(engram_${name} INTERFACE engram_${wing})
+  endforeach()
   set_property(TARGET engram_${name} PROPERTY ENGRAM_NEEDS ${arg_NEEDS})
+  set_property(TARGET engram_${name} PROPERTY ENGRAM_WINGS ${arg_WINGS})
   set_property(GLOBAL APPEND PROPERTY ENGRAM_COMPONENTS ${name})
   set_property(GLOBAL APPEND PROPERTY ENGRAM_HEADERS ${headers} ${bodies})
 endfunction()

@@ -5,6 +5,11 @@
 # The archives are those of the projects' releases; each SHA-256 is the one under which Debian keeps
 # the same archive, and CLI11's is that of the archive remade from the tag with git.
 
+set(engram_pin_Eigen3
+    TARGET Eigen3::Eigen FIND 3.4 APT libeigen3-dev
+    URL https://gitlab.com/libeigen/eigen/-/archive/3.4.0/eigen-3.4.0.tar.bz2
+    SHA256 b4c198460eba6f28d34894e3a5710998818515104d6e74e5cc331ce31e46e626
+    SETTINGS EIGEN_BUILD_DOC=OFF EIGEN_BUILD_PKGCONFIG=OFF)
 set(engram_pin_ICU
     TARGET ICU::uc FIND 70 COMPONENTS uc APT libicu-dev
     URL https://github.com/unicode-org/icu/releases/download/release-72-1/icu4c-72_1-src.tgz

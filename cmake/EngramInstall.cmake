@@ -18,6 +18,10 @@ foreach(component IN LISTS components)
     NAMESPACE engram::
     DESTINATION ${engram_cmake_dir})
 
+  get_target_property(wings engram_${component} ENGRAM_WINGS)
+  if(wings)
+    string(APPEND engram_needs "set(_engram_${component}_wings ${wings})\n")
+  endif()
   get_target_property(needs engram_${component} ENGRAM_NEEDS)
   if(needs)
     cmake_parse_arguments(pin "" "APT;TARGET" "FIND" ${engram_pin_${needs}})

@@ -18,7 +18,7 @@ target_compile_definitions(
             ENGRAM_SCRATCH_DIR="${PROJECT_BINARY_DIR}/scratch"
             ENGRAM_SHARED_DATA_DIR="${shared_data}")
 target_link_libraries(engram_testing INTERFACE engram::engram)
-foreach(part engram_unicode engram_io engram_xxhash engram_bpe)
+foreach(part engram_eigen engram_unicode engram_io engram_xxhash engram_models engram_bpe)
   if(TARGET ${part})
     target_link_libraries(engram_testing INTERFACE ${part})
   endif()

@@ -24,5 +24,6 @@ Command add_normalize(CLI::App& program);
 Command add_token_map(CLI::App& program);
 Command add_encode(CLI::App& program);
 Command add_trace(CLI::App& program);
+Command add_inspect(CLI::App& program);
 
 }  // namespace engram::cli

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The CPU library in one include: floors 0 to 4, standard library only. Wings (unicode/, xxhash/,
-// io/) are included by name, because each brings a dependency.
+// The CPU library in one include: floors 0 to 4, standard library only. Wings (eigen/, unicode/,
+// xxhash/, io/, models/) are included by name, because each brings a dependency.
 
 #include <engram/addressing/addresser.hpp>
 #include <engram/addressing/dedupe.hpp>
@@ -12,19 +12,48 @@
 #include <engram/addressing/make_layout.hpp>
 #include <engram/addressing/modular_hash.hpp>
 #include <engram/addressing/sharding.hpp>
+#include <engram/codec/codec.hpp>
+#include <engram/codec/fp8.hpp>
+#include <engram/codec/plain.hpp>
+#include <engram/codec/row_bytes.hpp>
 #include <engram/config.hpp>
+#include <engram/core/device.hpp>
 #include <engram/core/ids.hpp>
+#include <engram/core/lanes.hpp>
+#include <engram/core/mark.hpp>
+#include <engram/core/math.hpp>
+#include <engram/core/scalar.hpp>
 #include <engram/core/sha256.hpp>
+#include <engram/core/share.hpp>
 #include <engram/core/space.hpp>
 #include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
+#include <engram/core/workspace.hpp>
+#include <engram/gating/fuse.hpp>
+#include <engram/gating/fusion.hpp>
+#include <engram/gating/gate.hpp>
+#include <engram/gating/short_conv.hpp>
 #include <engram/layer/config.hpp>
+#include <engram/layer/engram_layer.hpp>
 #include <engram/layer/front_end.hpp>
 #include <engram/layer/presets.hpp>
+#include <engram/layer/projection.hpp>
+#include <engram/layer/reference_projection.hpp>
 #include <engram/ngram/boundary.hpp>
 #include <engram/ngram/extractor.hpp>
 #include <engram/ngram/state.hpp>
 #include <engram/ngram/suffix.hpp>
+#include <engram/storage/any_table.hpp>
+#include <engram/storage/fetch_table.hpp>
+#include <engram/storage/gather.hpp>
+#include <engram/storage/host_memory.hpp>
+#include <engram/storage/host_store.hpp>
+#include <engram/storage/mapped_file.hpp>
+#include <engram/storage/mmap_store.hpp>
+#include <engram/storage/row_extent.hpp>
+#include <engram/storage/sigbus_guard.hpp>
+#include <engram/storage/store.hpp>
+#include <engram/storage/table.hpp>
 #include <engram/tokenizer/compressor.hpp>
 #include <engram/tokenizer/identity.hpp>
 #include <engram/tokenizer/token_map.hpp>

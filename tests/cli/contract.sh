@@ -194,6 +194,69 @@ says "--text" 2 encode --tokenizer cut.json
 says "--limit is -1" 1 trace --tokenizer cut.json --text ids --limit -1
 says "" 2 trace --tokenizer cut.json --text ids --format xml
 
+# inspect: safetensors FILE HEADER DATA writes the header's length, the header and the data
+safetensors() {
+  local size=${#2}
+  printf "\\x$(printf %02x $((size % 256)))\\x$(printf %02x $((size / 256)))\\0\\0\\0\\0\\0\\0%s%s" "$2" "$3" >"$1"
+}
+rm -rf st
+mkdir -p st/model st/flat st/bad
+safetensors st/one '{"__metadata__":{"engram.layout_digest":"00ff","n":"1"},"layers.3.engram.embed.weight":{"dtype":"F8_E4M3","shape":[2,4],"data_offsets":[0,8]},"layers.3.engram.embed.scale":{"dtype":"F8_E8M0","shape":[2,1],"data_offsets":[8,10]},"norm.weight":{"dtype":"BF16","shape":[2],"data_offsets":[10,14]}}' 0123456789abcd
+prints '{"files":[{"path":"st/one","format":"safetensors","tables":[{"name":"layers.3.engram.embed.weight","layer_id":3,"dtype":"F8_E4M3","rows":2,"row_bytes":4,"offset":302,"scale":{"name":"layers.3.engram.embed.scale","dtype":"F8_E8M0","row_bytes":1,"offset":310}}],"keys":{"engram.layout_digest":"00ff","n":"1"},"digest":"00ff"}]}' inspect st/one
+safetensors st/two '{"table":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"a.layers.7.table":{"dtype":"BF16","shape":[2,1],"data_offsets":[8,12]},"stable":{"dtype":"U8","shape":[1,1],"data_offsets":[12,13]},"b.table":{"dtype":"U8","shape":[1],"data_offsets":[13,14]},"layers.x.engram.embed.weight":{"dtype":"U8","shape":[1,1],"data_offsets":[14,15]}}' 0123456789abcde
+two='{"path":"st/two","format":"safetensors","tables":[{"name":"table","layer_id":null,"dtype":"F32","rows":1,"row_bytes":8,"offset":344,"scale":null},{"name":"a.layers.7.table","layer_id":7,"dtype":"BF16","rows":2,"row_bytes":2,"offset":352,"scale":null}],"keys":{},"digest":null}'
+prints "{\"files\":[$two]}" inspect st/two
+run 0 inspect st/one st/two
+grep -q '"path":"st/one".*"path":"st/two"' out || { echo "FAILED: inspect of two files"; failed=$((failed + 1)); }
+
+# a model directory: the index says which file holds what, the scale lies in another one
+safetensors st/model/b.safetensors '{"model.layers.1.engram.embed.scale":{"dtype":"F8_E8M0","shape":[3,2],"data_offsets":[0,6]}}' 012345
+safetensors st/model/a.safetensors '{"model.layers.1.engram.embed.weight":{"dtype":"F8_E4M3","shape":[3,4],"data_offsets":[0,12]}}' 0123456789ab
+printf '{"weight_map":{"model.layers.1.engram.embed.weight":"a.safetensors","model.layers.1.engram.embed.scale":"b.safetensors"}}' >st/model/model.safetensors.index.json
+printf '{"model_type":"x","vocab_size":7,"hidden_size":1,"text_config":{"hidden_size":8,"engram_layer_ids":[1,{"a":null}],"rms_norm_eps":1e-06,"depth":3}}' >st/model/config.json
+prints '{"files":[{"path":"st/model","format":"directory","tables":[],"keys":{"hidden_size":8,"engram_layer_ids":[1,{"a":null}],"rms_norm_eps":1e-06,"vocab_size":7},"digest":null},{"path":"st/model/a.safetensors","format":"safetensors","tables":[{"name":"model.layers.1.engram.embed.weight","layer_id":1,"dtype":"F8_E4M3","rows":3,"row_bytes":4,"offset":102,"scale":{"name":"model.layers.1.engram.embed.scale","dtype":"F8_E8M0","row_bytes":2,"offset":100,"path":"st/model/b.safetensors"}}],"keys":{},"digest":null},{"path":"st/model/b.safetensors","format":"safetensors","tables":[],"keys":{},"digest":null}]}' inspect st/model
+cp st/two st/flat/model.safetensors
+printf '{"dim":4,"hc_mult":4,"norm_eps":0.5,"engram_seed":18446744073709551615,"layers":9}' >st/flat/config.json
+run 0 inspect st/flat
+grep -qF '"keys":{"dim":4,"hc_mult":4,"norm_eps":0.5,"engram_seed":18446744073709551615}' out || { echo "FAILED: keys of a flat config.json: $(cat out)"; failed=$((failed + 1)); }
+rm st/flat/config.json
+run 0 inspect st/flat
+grep -qF '"keys":{},' out || { echo "FAILED: a directory without config.json"; failed=$((failed + 1)); }
+
+# inspect: what is refused
+says "paths" 2 inspect
+says "" 2 inspect ""
+says "" 2 inspect st/one --frob
+says "st/none" 1 inspect st/none
+says "st/none" 1 inspect st/one st/none
+printf 'GGUF\3\0\0\0' >st/gguf
+says "a GGUF file; this version does not read them yet" 1 inspect st/gguf
+printf 'ENGRPAK\0' >st/packed
+says "a packed file; this version does not read them yet" 1 inspect st/packed
+printf '{"a":1}' >st/json
+says "st/json: the file has 7 bytes" 1 inspect st/json
+printf '{"a":1, "b":2}' >st/json
+says "this is no safetensors file" 1 inspect st/json
+safetensors st/cut '{"t":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}' 012
+says 'st/cut: tensor "t": its data ends at byte 4 of 3' 1 inspect st/cut
+safetensors st/twice '{"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}' 0
+says 'the name "t" occurs twice' 1 inspect st/twice
+safetensors st/half '{"table":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]}}' 012
+says 'tensor "table": a row of F4 ends inside a byte' 1 inspect st/half
+says "st/bad: no model.safetensors.index.json" 1 inspect st/bad
+printf '{"weight_map":{"t":"../one"}}' >st/bad/model.safetensors.index.json
+says 'tensor "t" is in "../one"' 1 inspect st/bad
+printf '{"weight_map":{"t":"c.safetensors"}}' >st/bad/model.safetensors.index.json
+says 'tensor "t" is in "c.safetensors"' 1 inspect st/bad
+cp st/two st/bad/c.safetensors
+says 'tensor "t" should be in st/bad/c.safetensors, which lacks it' 1 inspect st/bad
+printf '{"engram_seed":1,"engram_seed":2}' >st/flat/config.json
+says 'st/flat/config.json: the key "engram_seed" occurs twice' 1 inspect st/flat
+printf '{"engram_seed":' >st/flat/config.json
+says "st/flat/config.json: not JSON" 1 inspect st/flat
+printf '[]' >st/flat/config.json
+says "expected an object" 1 inspect st/flat
+
 says "subcommand" 2
 run 0 --help
 run 0 --version

@@ -24,6 +24,7 @@ struct Value {
   const Value& operator[](std::size_t i) const { return items.at(i); }
   std::int64_t integer() const { return std::strtoll(text.c_str(), nullptr, 10); }
   std::uint64_t natural() const { return std::strtoull(text.c_str(), nullptr, 10); }
+  double real() const { return std::strtod(text.c_str(), nullptr); }
 
   /// Every number below this value, in order: [[1, 2], [3]] gives 1, 2, 3.
   std::vector<std::int64_t> numbers() const {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # A header includes its own folder and lower floors only; a wing is included by no floor, and no
-# floor includes anything but engram and the standard library.
+# floor includes anything but engram and the standard library; storage/ also the system's headers for
+# mapping files, where they exist.
 set -euo pipefail
 cd "$(dirname "$0")/../../include/engram"
 
@@ -26,6 +27,7 @@ eigen 100
 xxhash 100
 unicode 100
 io 100
+models 100 io unicode
 uring 100
 cuda 100
 distributed 100
@@ -61,6 +63,11 @@ while read -r file; do
         elif [ "$to" != "$from" ] && [[ ${sees[$from]} != *" $to "* ]] &&
           [ "${floor[$to]}" -ge "${floor[$from]}" ] && [ "${floor[$from]}${floor[$to]}" != 00 ]; then
           say "$file" "(floor ${floor[$from]}) includes <$header> (floor ${floor[$to]}): only lower floors"
+        fi
+        ;;
+      sys/mman.h | sys/stat.h | fcntl.h | unistd.h)
+        if [ "$from" != storage ] && [ "${floor[$from]}" -lt 100 ]; then
+          say "$file" "includes <$header>: of the floors, only storage/ may"
         fi
         ;;
       */* | *.h | *.hpp)

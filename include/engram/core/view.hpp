@@ -142,4 +142,12 @@ View(const C&)
 template <class T, class Space>
 View(const View<T, 1, Space>&) -> View<const T, 1, Space>;
 
+/// The view that CPU loops take: of memory that the host reaches.
+template <class T, int Rank, class Space>
+constexpr View<T, Rank> on_host(View<T, Rank, Space> view) noexcept {
+  static_assert(SpaceConvertible<Space, HostSpace>,
+                "engram: this call runs on the CPU and cannot reach device memory");
+  return view;
+}
+
 ENGRAM_END_NAMESPACE

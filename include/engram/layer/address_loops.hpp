@@ -12,16 +12,14 @@
 ENGRAM_BEGIN_NAMESPACE
 ENGRAM_BEGIN_LOOPS
 
-/// The view that CPU loops take: memory that the host reaches, plain int32 or int64.
+/// The view that CPU loops take: plain int32 or int64 in memory that the host reaches.
 template <class T, int Rank, class Space>
-View<T, Rank> on_host(View<T, Rank, Space> view) noexcept {
-  static_assert(SpaceConvertible<Space, HostSpace>,
-                "engram: this call runs on the CPU and cannot reach device memory");
+View<T, Rank> ids_on_host(View<T, Rank, Space> view) noexcept {
   static_assert(sizeof(T) == sizeof(std::int32_t)
                     ? std::is_same_v<std::remove_const_t<T>, std::int32_t>
                     : std::is_same_v<std::remove_const_t<T>, std::int64_t>,
                 "engram: ids, rows and positions are std::int32_t or std::int64_t");
-  return view;
+  return on_host(view);
 }
 
 inline Mark mark_at(View<const Mark, 1> marks, Index t) noexcept {

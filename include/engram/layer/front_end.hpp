@@ -75,8 +75,8 @@ class FrontEnd {
   ENGRAM_ALWAYS_INLINE Status address(const Tokens& tokens, NgramState& state,
                                       View<Row, 3, Space> rows,
                                       View<const Mark, 1> marks = {}) const noexcept {
-    return address_sequence(compressor_, extractor_, addresser_, on_host(View(tokens)), marks,
-                            state, on_host(rows));
+    return address_sequence(compressor_, extractor_, addresser_, ids_on_host(View(tokens)), marks,
+                            state, ids_on_host(rows));
   }
 
   /// Many sequences behind each other in one array.
@@ -90,8 +90,8 @@ class FrontEnd {
   ENGRAM_ALWAYS_INLINE Status address_batch(const Tokens& tokens, const Starts& sequence_starts,
                                             View<NgramState, 1> states, View<Row, 3, Space> rows,
                                             View<const Mark, 1> marks = {}) const noexcept {
-    return address_sequences(compressor_, extractor_, addresser_, on_host(View(tokens)), marks,
-                             on_host(View(sequence_starts)), states, on_host(rows));
+    return address_sequences(compressor_, extractor_, addresser_, ids_on_host(View(tokens)), marks,
+                             ids_on_host(View(sequence_starts)), states, ids_on_host(rows));
   }
 
   /// A draft tree: each token follows its parent, so that branches share their beginnings. Equal to
@@ -107,8 +107,8 @@ class FrontEnd {
                                            const NgramState& root, View<NgramState, 1> node_states,
                                            View<Row, 3, Space> rows,
                                            View<const Mark, 1> marks = {}) const noexcept {
-    return address_drafts(compressor_, extractor_, addresser_, on_host(View(tokens)), marks,
-                          on_host(View(parents)), root, node_states, on_host(rows));
+    return address_drafts(compressor_, extractor_, addresser_, ids_on_host(View(tokens)), marks,
+                          ids_on_host(View(parents)), root, node_states, ids_on_host(rows));
   }
 
   /// Moves a state over tokens without their rows: after a prefix whose rows are cached. Only the
@@ -117,7 +117,7 @@ class FrontEnd {
   template <class Tokens>
   ENGRAM_ALWAYS_INLINE Status advance(const Tokens& tokens, NgramState& state,
                                       View<const Mark, 1> marks = {}) const noexcept {
-    return advance_state(compressor_, extractor_, on_host(View(tokens)), marks, state);
+    return advance_state(compressor_, extractor_, ids_on_host(View(tokens)), marks, state);
   }
 
   NgramState initial_state() const noexcept { return extractor_.initial_state(); }

@@ -6,32 +6,11 @@
 // or the model was trained to stop at its end-of-sequence token (a policy, because it follows from
 // the ids).
 
+#include <engram/core/mark.hpp>
 #include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
-
-/// What a position is, one byte a token. dead and start combine; padding stands alone.
-enum class Mark : std::uint8_t {
-  token = 0,  ///< an ordinary token
-  dead = 1,   ///< masked (image patch): its id is not looked at, its rows are those of the all-pad
-              ///< window, and no n-gram reaches over it
-  start = 2,  ///< first token of a document: no n-gram reaches before it
-  padding = 4,  ///< unused slot of a fixed-size batch: row -1, the state passes over it unchanged
-};
-
-ENGRAM_HD constexpr bool has(Mark marks, Mark bit) noexcept {
-  return (static_cast<unsigned>(marks) & static_cast<unsigned>(bit)) != 0;
-}
-
-/// Several marks at once: Mark::dead | Mark::start.
-ENGRAM_HD constexpr Mark operator|(Mark a, Mark b) noexcept {
-  return static_cast<Mark>(static_cast<unsigned>(a) | static_cast<unsigned>(b));
-}
-ENGRAM_HD constexpr Mark& operator|=(Mark& a, Mark b) noexcept { return a = a | b; }
-
-/// True for token, dead, start, dead | start and padding.
-ENGRAM_HD constexpr bool is_valid(Mark mark) noexcept { return mark <= Mark::padding; }
 
 /// Which boundary a model was trained with. Part of the layout and of its digest.
 enum class BoundaryKind : std::int32_t {

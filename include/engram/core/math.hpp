@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// The two scalar functions that gates and norms need, for both processors. <cmath> costs as much to
+// parse as all of addressing.
+
+#include <engram/config.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+ENGRAM_HD ENGRAM_ALWAYS_INLINE float square_root(float x) noexcept {
+#if defined(__CUDA_ARCH__)
+  return sqrtf(x);
+#else
+  return __builtin_sqrtf(x);
+#endif
+}
+
+ENGRAM_HD ENGRAM_ALWAYS_INLINE float exponential(float x) noexcept {
+#if defined(__CUDA_ARCH__)
+  return expf(x);
+#else
+  return __builtin_expf(x);
+#endif
+}
+
+ENGRAM_END_NAMESPACE

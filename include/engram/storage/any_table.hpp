@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// A table of whatever store and codec, decided at run time: a command-line flag that picks the
+// tier, a model file that picks the format. One virtual call a batch.
+
+#include <engram/storage/table.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// Owns any table. Moves, is not copied; const calls may run concurrently when the table's may.
+class AnyTable {
+ public:
+  template <class TableType>
+    requires(!std::is_same_v<TableType, AnyTable>)
+  explicit AnyTable(TableType table) : holder_(new Holder<TableType>(std::move(table))) {
+    static_assert(RowTable<TableType>,
+                  "engram: AnyTable holds a type with num_rows(), row_width() and gather()");
+  }
+  AnyTable(AnyTable&& other) noexcept : holder_(other.holder_) { other.holder_ = nullptr; }
+  AnyTable& operator=(AnyTable&& other) noexcept {
+    std::swap(holder_, other.holder_);
+    return *this;
+  }
+  ~AnyTable() { delete holder_; }
+
+  Index num_rows() const noexcept { return holder_->num_rows(); }
+  Index row_width() const noexcept { return holder_->row_width(); }
+
+  /// As Table::gather.
+  template <class Row, Element Out>
+  Status gather(View<const Row, 2> rows, View<Out, 2> out,
+                const CpuDevice& device = {}) const noexcept {
+    return holder_->gather(rows, out, device);
+  }
+
+ private:
+  using Rows32 = View<const std::int32_t, 2>;
+  using Rows64 = View<const std::int64_t, 2>;
+  struct Interface {
+    virtual ~Interface() = default;
+    virtual Index num_rows() const noexcept = 0;
+    virtual Index row_width() const noexcept = 0;
+    virtual Status gather(Rows32, View<float, 2>, const CpuDevice&) noexcept = 0;
+    virtual Status gather(Rows32, View<Bf16, 2>, const CpuDevice&) noexcept = 0;
+    virtual Status gather(Rows32, View<F16, 2>, const CpuDevice&) noexcept = 0;
+    virtual Status gather(Rows64, View<float, 2>, const CpuDevice&) noexcept = 0;
+    virtual Status gather(Rows64, View<Bf16, 2>, const CpuDevice&) noexcept = 0;
+    virtual Status gather(Rows64, View<F16, 2>, const CpuDevice&) noexcept = 0;
+  };
+  template <class TableType>
+  struct Holder final : Interface {
+    explicit Holder(TableType t) : table(std::move(t)) {}
+    Index num_rows() const noexcept override { return table.num_rows(); }
+    Index row_width() const noexcept override { return table.row_width(); }
+    Status gather(Rows32 r, View<float, 2> o, const CpuDevice& d) noexcept override {
+      return table.gather(r, o, d);
+    }
+    Status gather(Rows32 r, View<Bf16, 2> o, const CpuDevice& d) noexcept override {
+      return table.gather(r, o, d);
+    }
+    Status gather(Rows32 r, View<F16, 2> o, const CpuDevice& d) noexcept override {
+      return table.gather(r, o, d);
+    }
+    Status gather(Rows64 r, View<float, 2> o, const CpuDevice& d) noexcept override {
+      return table.gather(r, o, d);
+    }
+    Status gather(Rows64 r, View<Bf16, 2> o, const CpuDevice& d) noexcept override {
+      return table.gather(r, o, d);
+    }
+    Status gather(Rows64 r, View<F16, 2> o, const CpuDevice& d) noexcept override {
+      return table.gather(r, o, d);
+    }
+    TableType table;
+  };
+
+  Interface* holder_;
+};
+
+ENGRAM_END_NAMESPACE

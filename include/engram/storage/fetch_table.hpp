@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// A table whose rows must be fetched before they can be read: from a disk, a cache, another
+// machine. One object for each thread, because it holds the thread's reader and the memory rows
+// arrive in.
+
+#include <engram/core/workspace.hpp>
+#include <engram/storage/table.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// One fetched row to its elements.
+template <class Codec, class Out>
+struct DecodeBody {
+  Codec codec;
+  RowBytes row;
+  Index width;
+  Out* out;
+
+  template <class Lanes>
+  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index) const noexcept {
+    decode_row(lanes, codec, row, width, out);
+  }
+};
+
+/// A FetchStore's rows, read through a codec with one reader. Refers to the store and to the
+/// caller's memory; moves, is not copied. Not for two threads at once.
+template <class Store, class Codec>
+class FetchTable {
+  static_assert(check_fetch_store<Store>());
+  static_assert(check_row_codec<Codec>());
+  using Reader = decltype(std::declval<const Store&>().reader());
+
+ public:
+  /// Bytes of memory for batches of `rows` rows. More rows a batch keep a slow store busier.
+  static Index memory_bytes(const Store& store, Index rows) noexcept {
+    return rows * (store.row_bytes() + store.scale_bytes()) + rows * Index{sizeof(RowId)} +
+           2 * Index{Workspace::alignment};
+  }
+
+  /// memory  at least memory_bytes(store, 1); rows are fetched in batches that fit it.
+  ///
+  /// Fails as Table::make, and with workspace_small.
+  ENGRAM_ALWAYS_INLINE static Result<FetchTable> make(const Store& store, Codec codec,
+                                                      Index row_width, View<std::byte, 1> memory) {
+    if (const std::string fault = table_fault(store, codec, row_width); !fault.empty())
+      return fail(Code::mismatch, {"table: ", fault});
+    if (memory.size() < memory_bytes(store, 1))
+      return fail(Code::workspace_small,
+                  {"table: ", memory.size(), " bytes to fetch rows into, expected at least ",
+                   memory_bytes(store, 1)},
+                  memory_bytes(store, 1));
+    return FetchTable(store, codec, row_width, memory);
+  }
+
+  Index num_rows() const noexcept { return store_->num_rows(); }
+  Index row_width() const noexcept { return row_width_; }
+
+  /// As Table::gather; status io and others also as the reader says, then `out` is undefined.
+  template <class Row, Element Out>
+  ENGRAM_ALWAYS_INLINE Status gather(View<const Row, 2> rows, View<Out, 2> out,
+                                     const CpuDevice& device = {}) noexcept {
+    if (Status s = check_gather_shapes(rows, row_width_, out); !s.ok()) return s;
+    if (Status s = check_row_ids(rows, num_rows()); !s.ok()) return s;
+    device.wait();
+    const Status read = gather_share(rows, out, device.share.of(rows.extent(0)));
+    return device.agree(read.ok()) || !read.ok() ? read : Status{Code::io};
+  }
+
+ private:
+  template <class Row, Element Out>
+  ENGRAM_ALWAYS_INLINE Status gather_share(View<const Row, 2> rows, View<Out, 2> out,
+                                           ItemRange tokens) noexcept {
+    const Index columns = rows.extent(1);
+    const ItemRange slots = {tokens.begin * columns, tokens.end * columns};
+    for (Index at = slots.begin; at < slots.end;) {
+      const Index begin = at;
+      Index count = 0;
+      for (; at < slots.end && count < batch_; ++at)
+        if (const auto row = static_cast<Index>(rows(at / columns, at % columns)); row >= 0)
+          ids_[count++] = RowId{row};
+      if (Status s = fetch(count); !s.ok()) return s;
+      decode(rows, out, {begin, at});
+    }
+    return {};
+  }
+
+  FetchTable(const Store& store, Codec codec, Index row_width, View<std::byte, 1> memory)
+      : store_(&store), reader_(store.reader()), codec_(codec), row_width_(row_width) {
+    const Index each = store.row_bytes() + store.scale_bytes();
+    batch_ = (memory.size() - 2 * Index{Workspace::alignment}) / (each + Index{sizeof(RowId)});
+    Workspace parts(memory);
+    ids_ = parts.take<RowId>(batch_);
+    bytes_ = View<std::byte, 1>(parts.take<std::byte>(batch_ * each), batch_ * each);
+  }
+
+  Status fetch(Index count) noexcept {
+    if (count == 0) return {};
+    Ticket ticket;
+    const Index bytes = count * (store_->row_bytes() + store_->scale_bytes());
+    if (Status s =
+            reader_.submit(View<const RowId, 1>(ids_, count), bytes_.slice(0, bytes), ticket);
+        !s.ok())
+      return s;
+    return reader_.wait(ticket);
+  }
+
+  template <class Row, Element Out>
+  void decode(View<const Row, 2> rows, View<Out, 2> out, ItemRange slots) const noexcept {
+    const Index row_bytes = store_->row_bytes();
+    const Index scale_bytes = store_->scale_bytes();
+    const std::byte* next = bytes_.data();
+    for (Index at = slots.begin; at < slots.end; ++at) {
+      const Index t = at / rows.extent(1);
+      Out* to = out.data() + t * out.stride(0) + at % rows.extent(1) * row_width_;
+      if (rows(t, at % rows.extent(1)) < 0) {
+        for (Index d = 0; d < row_width_; ++d) to[d] = Out{};
+        continue;
+      }
+      const RowBytes row{next, scale_bytes > 0 ? next + row_bytes : nullptr};
+      run_items(DecodeBody<Codec, Out>{codec_, row, row_width_, to}, {0, 1});
+      next += row_bytes + scale_bytes;
+    }
+  }
+
+  const Store* store_;
+  Reader reader_;
+  Codec codec_;
+  Index row_width_;
+  Index batch_ = 0;
+  RowId* ids_ = nullptr;
+  View<std::byte, 1> bytes_;
+};
+
+ENGRAM_END_NAMESPACE

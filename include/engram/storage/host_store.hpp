@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// A table in host memory, the fastest place a CPU has for it and the one that training writes to.
+
+#include <engram/storage/host_memory.hpp>
+#include <engram/storage/store.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// Row id -> address of rows that lie `stride` bytes apart, scales behind the codes.
+struct StridedRows {
+  const std::byte* base = nullptr;
+  Index stride = 0;
+  Index scale_offset = 0;  ///< bytes from a row's codes to its scales; 0: no scales
+
+  ENGRAM_HD constexpr RowBytes operator()(Index row) const noexcept {
+    const std::byte* const codes = base + row * stride;
+    return {codes, scale_offset == 0 ? nullptr : codes + scale_offset};
+  }
+};
+
+/// The same, to be written.
+struct MutableStridedRows {
+  std::byte* base = nullptr;
+  Index stride = 0;
+  Index scale_offset = 0;
+
+  ENGRAM_HD constexpr MutableRowBytes operator()(Index row) const noexcept {
+    std::byte* const codes = base + row * stride;
+    return {codes, scale_offset == 0 ? nullptr : codes + scale_offset};
+  }
+};
+
+struct HostStoreOptions {
+  Index stride = 0;  ///< bytes from one row to the next; 0: default_stride()
+  Pages pages = Pages::huge;
+};
+
+/// Bytes from one row to the next that let a row touch as few cache lines as its size allows: whole
+/// lines for a row of 64 bytes or more, a power of two below, so that no row crosses into a line
+/// that it could have avoided. Costs memory: 33 bytes take 64, 264 take 320.
+///
+/// Precondition: 1 <= bytes <= 2^63 - 64.
+constexpr Index default_stride(Index bytes) noexcept {
+  if (bytes >= 64) return (bytes + 63) / 64 * 64;
+  Index stride = 1;
+  while (stride < bytes) stride *= 2;
+  return stride;
+}
+
+/// Rows in host memory, owned; each is its codes, then its scales. All zero at first.
+///
+/// Moves, is not copied; refs stay valid when it moves, and what was moved from has no rows to
+/// give. Const calls may run concurrently; rows of different ids may be written by different
+/// threads.
+class HostStore {
+ public:
+  using space_type = HostSpace;
+
+  /// num_rows     at least 1.
+  /// row_bytes    bytes of a row's codes, at least 1.
+  /// scale_bytes  bytes of its scales, 0 for a format without.
+  ///
+  /// Fails with invalid_config (a size that cannot work, a stride below the bytes of a row, more
+  /// than 2^63 bytes) or out_of_memory (index: the bytes). No page is touched.
+  static Result<HostStore> make(Index num_rows, Index row_bytes, Index scale_bytes = 0,
+                                HostStoreOptions options = {});
+
+  Index num_rows() const noexcept { return num_rows_; }
+  Index row_bytes() const noexcept { return row_bytes_; }
+  Index scale_bytes() const noexcept { return scale_bytes_; }
+  /// Bytes from one row to the next.
+  Index stride() const noexcept { return stride_; }
+
+  StridedRows ref() const noexcept { return {memory_.data(), stride_, scale_offset()}; }
+  MutableStridedRows mutable_ref() noexcept { return {memory_.data(), stride_, scale_offset()}; }
+
+  /// On what pages the rows are; meant for after they were written. See HostMemory::report().
+  ENGRAM_ALWAYS_INLINE HostMemoryReport report() const { return memory_.report(); }
+
+ private:
+  ENGRAM_ALWAYS_INLINE HostStore(HostMemory memory, Index num_rows, Index row_bytes,
+                                 Index scale_bytes, Index stride)
+      : memory_(std::move(memory)),
+        num_rows_(num_rows),
+        row_bytes_(row_bytes),
+        scale_bytes_(scale_bytes),
+        stride_(stride) {}
+
+  Index scale_offset() const noexcept { return scale_bytes_ > 0 ? row_bytes_ : 0; }
+
+  HostMemory memory_;
+  Index num_rows_ = 0;
+  Index row_bytes_ = 0;
+  Index scale_bytes_ = 0;
+  Index stride_ = 0;
+};
+static_assert(check_mutable_store<HostStore>());
+
+ENGRAM_BEGIN_LOOPS
+
+/// The stride of such a store, or why there can be none; the rows' bytes fit 64 bits.
+inline Result<Index> host_store_stride(Index num_rows, Index row_bytes, Index scale_bytes,
+                                       Index stride) {
+  if (num_rows < 1)
+    return fail(Code::invalid_config, {"host store: ", num_rows, " rows, expected at least 1"});
+  if (row_bytes < 1)
+    return fail(Code::invalid_config,
+                {"host store: rows of ", row_bytes, " bytes, expected at least 1"});
+  if (scale_bytes < 0)
+    return fail(Code::invalid_config,
+                {"host store: scales of ", scale_bytes, " bytes, expected 0 or more"});
+  if (stride < 0)
+    return fail(Code::invalid_config,
+                {"host store: a stride of ", stride, " bytes, expected 0 (chosen) or more"});
+  const auto too_large = [&] {
+    return fail(Code::invalid_config,
+                {"host store: ", num_rows, " rows of ", row_bytes, " and ", scale_bytes,
+                 " bytes, stride ", stride, ", have more than 2^63 bytes"});
+  };
+  if (row_bytes > INT64_MAX - 64 - scale_bytes) return too_large();
+  const Index used = row_bytes + scale_bytes;
+  if (stride != 0 && stride < used)
+    return fail(Code::invalid_config,
+                {"host store: a stride of ", stride, " bytes, expected at least the ", used,
+                 " bytes of a row (codes ", row_bytes, ", scales ", scale_bytes, ")"});
+  if (stride == 0) stride = default_stride(used);
+  if (num_rows > INT64_MAX / stride) return too_large();
+  return stride;
+}
+
+ENGRAM_END_LOOPS
+
+ENGRAM_ALWAYS_INLINE Result<HostStore> HostStore::make(Index num_rows, Index row_bytes,
+                                                       Index scale_bytes,
+                                                       HostStoreOptions options) {
+  const Result<Index> stride = host_store_stride(num_rows, row_bytes, scale_bytes, options.stride);
+  if (!stride.ok()) return stride.failure();
+  Result<HostMemory> memory = HostMemory::make(num_rows * stride.value(), options.pages);
+  if (!memory.ok()) return memory.failure();
+  return HostStore(std::move(memory.value()), num_rows, row_bytes, scale_bytes, stride.value());
+}
+
+ENGRAM_END_NAMESPACE
