@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// The main job on real text: a tokenizer, its token map, n-grams, row ids, and what repeats. With
-// no arguments it trains a small tokenizer on the C++ headers of this machine and reads some of
-// them.
+// The main job on real text: a tokenizer, its token map, n-grams, row ids and what repeats, then a
+// memory layer over the text. With no arguments it trains a small tokenizer on the C++ headers of
+// this machine and reads some of them.
 
 #include "bpe/trainer.hpp"
+#include "demo/memory.hpp"
 #include "trace/trace.hpp"
 
 #include <engram/io/file.hpp>
@@ -200,13 +201,21 @@ Result<void> run(const Options& options) {
               1e9 * static_cast<double>(layout.value().columns()) *
                   static_cast<double>(layout.value().layers.size()) / rate.value());
 
+  heading("5. The memory: rows gathered, projected, gated, convolved and added to hidden states");
+  const Result<demo::MemoryShown> memory =
+      demo::show_memory(map.value(), config.pad_id, ids.value());
+  if (!memory.ok()) return memory.failure();
+
   std::printf(
       "\nShown: %lld tokens of real text followed to their rows of two tables of %.1f million "
-      "rows, "
-      "exactly as\nthe paper's demo addresses them; not shown: the tables themselves, which need "
-      "a trained model.\nNext: build/demo/bin/engram trace --help\n",
+      "rows, exactly as\nthe paper's demo addresses them; %lld of them taken through a whole "
+      "layer%s"
+      "not shown: what a trained memory knows, for the numbers in this one are random.\n"
+      "Next: build/demo/bin/engram trace --help\n",
       static_cast<long long>(traced.value().tokens),
-      static_cast<double>(layout.value().layers[0].rows) / 1e6);
+      static_cast<double>(layout.value().layers[0].rows) / 1e6,
+      static_cast<long long>(memory.value().tokens),
+      memory.value().from_file ? ", from memory and from a file\nwith the same bits; " : ";\n");
   return {};
 }
 

@@ -36,6 +36,7 @@
 #include <engram/layer/config.hpp>
 #include <engram/layer/engram_layer.hpp>
 #include <engram/layer/front_end.hpp>
+#include <engram/layer/layer_steps.hpp>
 #include <engram/layer/presets.hpp>
 #include <engram/layer/projection.hpp>
 #include <engram/layer/reference_projection.hpp>

@@ -16,9 +16,22 @@ enum class HeadId : std::int32_t;
 enum class Code : std::int32_t;
 enum class Mark : std::uint8_t;
 
+enum class Pages : std::int32_t;
+enum class ZeroScore : std::int32_t;
+
 struct Status;
 template <class T>
 class Result;
+class Workspace;
+
+struct Bf16;
+struct F16;
+struct E4m3;
+struct E8m0;
+
+struct Share;
+class Barrier;
+struct CpuDevice;
 
 class IdentityCompressor;
 class TokenMap;
@@ -33,6 +46,35 @@ struct LayerLayout;
 struct Layout;
 template <class Mix>
 class ModularHash;
+
+struct RowBytes;
+struct MutableRowBytes;
+struct Fp8Codec;
+
+class HostMemory;
+class HostStore;
+class MappedFile;
+class MmapStore;
+class SigbusGuard;
+struct RowExtent;
+struct TableSegment;
+struct Ticket;
+template <class Store, class Codec>
+class Table;
+template <class Store, class Codec>
+class FetchTable;
+class AnyTable;
+
+struct FusionWeights;
+struct FusionConfig;
+struct FusionOptions;
+struct SignedSqrtGate;
+struct SigmoidGate;
+struct ConstantGate;
+
+class Fp8Projection;
+template <class RowTableType, class ProjectionType, class GateType>
+class EngramLayer;
 
 struct EngramConfig;
 struct Preset;

@@ -6,6 +6,7 @@
 
 #include <engram/engram.hpp>
 
+#include <cstdio>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,9 +41,47 @@ std::string digest_of_rows(engram::Mixer mixer) {
          engram::sha256_hex(std::as_bytes(std::span(rows)));
 }
 
+// Two tokens through a layer: the gathered elements to the bit, and the sum of the new hidden state
+// to three digits, because flags may change the last bits of a float.
+std::string digest_of_layer() {
+  using namespace engram;
+  HostStore store = HostStore::make(40, 64, 2).value();
+  for (Index r = 0; r < 40; ++r) {
+    const MutableRowBytes row = store.mutable_ref()(r);
+    for (Index d = 0; d < 64; ++d) row.codes[d] = static_cast<std::byte>((7 * r + 5 * d) % 120);
+    row.scales[0] = row.scales[1] = static_cast<std::byte>(120 + r % 3);
+  }
+  auto table = Table<HostStore, Fp8Codec>::make(std::move(store), {}, 64).value();
+  std::vector<float> matrix(3 * 40 * 128);
+  for (std::size_t i = 0; i < matrix.size(); ++i)
+    matrix[i] = static_cast<float>(i * 31 % 17) / 64 - 0.125f;
+  const auto projection = ReferenceProjection<float>::make(
+                              fused_weights(View<const float, 2>(matrix.data(), 3 * 40, 128), 2))
+                              .value();
+  std::vector<float> taps(2 * 2 * 40, 0.25f);
+  FusionWeights weights;
+  weights.conv = View<const float, 3>(taps.data(), 2, 2, 40);
+  const EngramLayer layer(table, projection, weights, FusionConfig{});
+  const std::vector<std::int32_t> rows = {3, 39, 0, 21};
+  const View<const std::int32_t, 2> ids(rows.data(), 2, 2);
+  std::vector<float> e(2 * 128), stream(2 * 2 * 40, 0.5f), state(2 * 40);
+  std::vector<std::byte> workspace(static_cast<std::size_t>(layer.workspace_bytes(2)));
+  const Status gathered = layer.gather(ids, View<float, 2>(e.data(), 2, 128));
+  FusionOptions options;
+  options.conv_state = View<float, 2>(state.data(), 1, 2 * 40);
+  const View<float, 3> x(stream.data(), 2, 2, 40);
+  const Status done = layer.forward(ids, x, x, workspace, options);
+  double sum = 0;
+  for (const float v : stream) sum += v;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", sum);
+  return std::string(to_string(gathered.code)) + " " + sha256_hex(std::as_bytes(std::span(e))) +
+         " " + to_string(done.code) + " " + text;
+}
+
 std::string answer() {
   return digest_of_rows<engram::MultiplicativeXor>(engram::Mixer::multiplicative_xor) + "; " +
-         digest_of_rows<engram::Polynomial>(engram::Mixer::polynomial);
+         digest_of_rows<engram::Polynomial>(engram::Mixer::polynomial) + "; " + digest_of_layer();
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const engram::DeepseekV41Config& found = read.value();
   require(found.columns() >= 1 && found.head_dim % 32 == 0 && found.head_dim > 0);
   require(found.num_embeddings.size() == found.config.layer_ids.size());
-  require(found.config.hc_mult >= 1 && found.config.hidden_size > 0 && found.rms_norm_eps >= 0);
+  require(found.config.hc_mult >= 1 && found.config.hidden_size > 0 && found.config.norm_eps >= 0);
   // Small ones become layouts, or are refused; large prime searches would only cost time.
   if (found.columns() * static_cast<engram::Index>(found.config.layer_ids.size()) > 64 ||
       found.config.engram_vocab_size[0] > 1 << 20)

@@ -7,6 +7,7 @@
 
 #include "filler.hpp"
 
+#include <engram/core/scalar.hpp>
 #include <engram/io/file.hpp>
 #include <engram/io/safetensors_writer.hpp>
 
@@ -37,7 +38,10 @@ struct MiniatureCheckpoint {
                : "{" + engram_keys + R"("engram_pad_id": 2, "dim": 64, "norm_eps": 1e-20})";
     std::string vocab;
     for (int i = 0; i < 50; ++i) {
-      const char c = static_cast<char>(i < 26 ? 'a' + i : i < 36 ? '0' + i - 26 : '#' + i - 36);
+      const char c = i == 49 ? ':'
+                             : static_cast<char>(i < 26   ? 'a' + i
+                                                 : i < 36 ? '0' + i - 26
+                                                          : '#' + i - 36);
       vocab += (i > 0 ? "," : "") + (std::string("\"") + c + "\":" + std::to_string(i));
     }
     files["tokenizer.json"] =

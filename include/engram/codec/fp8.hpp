@@ -7,6 +7,7 @@
 
 #include <engram/codec/codec.hpp>
 #include <engram/codec/fp8_vectors.hpp>
+#include <engram/core/lanes.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -28,15 +29,60 @@ struct Fp8Codec {
 };
 static_assert(check_row_codec<Fp8Codec>());
 
-#if ENGRAM_X86_TARGETS
 /// Scales for which every code but 0 and NaN becomes a normal number: the product's exponent is the
 /// sum of the exponents and nothing rounds.
 constexpr bool is_plain_scale(std::uint8_t scale) noexcept {
   return scale >= 10 && scale <= 246;  // 2^-117 to 2^119
 }
 
-/// 64 * Chunks elements. False when a scale is not plain or a code is NaN;
-/// then what was written means nothing.
+/// What each code is without a scale, as bits of a float.
+struct E4m3Values {
+  std::uint32_t of[256];
+};
+inline constexpr E4m3Values e4m3_values = [] {
+  E4m3Values values{};
+  for (unsigned code = 0; code < 256; ++code)
+    values.of[code] = to_bits(to_float(E4m3{static_cast<std::uint8_t>(code)}));
+  return values;
+}();
+
+/// 32 elements under one plain scale.
+template <class Lanes, Element Out>
+ENGRAM_ALWAYS_INLINE void decode_block_fp8(const Lanes& lanes, const std::byte* codes,
+                                           std::uint8_t scale, Out* out) noexcept {
+  using U32 = typename Lanes::U32;
+  const std::uint32_t shift = (scale - 127u) << 23;
+  typename Lanes::Float f;
+#pragma GCC unroll 8
+  for (int i = 0; i < Lanes::vectors; ++i) {
+    U32 bits{};
+#pragma GCC unroll 16
+    for (int l = 0; l < Lanes::per_vector; ++l)
+      bits[l] = e4m3_values.of[static_cast<std::uint8_t>(codes[i * Lanes::per_vector + l])];
+    const U32 magnitude = bits & ~float_bits::sign;
+    const U32 scales = (U32)(magnitude != 0) & (U32)(magnitude < float_bits::infinity);
+    f.part[i] = (typename Lanes::F32)(bits + (shift & scales));
+  }
+  lanes.store(out, f);
+}
+
+/// `count` elements, a multiple of 32, for any scales.
+template <class Lanes, Element Out>
+ENGRAM_ALWAYS_INLINE void decode_blocks_fp8(const Lanes& lanes, RowBytes row, Index count,
+                                            Out* out) noexcept {
+  for (Index d = 0; d < count; d += Fp8Codec::block) {
+    const auto scale = static_cast<std::uint8_t>(row.scales[d / Fp8Codec::block]);
+    if (is_plain_scale(scale))
+      decode_block_fp8(lanes, row.codes + d, scale, out + d);
+    else
+      for (Index i = d; i < d + Fp8Codec::block; ++i)
+        out[i] = from_float<Out>(Fp8Codec().value(row, i));
+  }
+}
+
+#if ENGRAM_X86_TARGETS
+/// 64 * Chunks elements. False when a scale is not plain or a code is NaN; then what was written
+/// means nothing.
 template <int Chunks, Element Out>
 ENGRAM_ALWAYS_INLINE __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi"))) bool
 decode_chunks_fp8(const E4m3Decoder& decoder, const std::byte* codes, const std::byte* scales,
@@ -68,13 +114,13 @@ decode_chunks_fp8(const E4m3Decoder& decoder, const std::byte* codes, const std:
         __builtin_memcpy(static_cast<void*>(to), &part[half], 64);
       } else {
         static_assert(std::is_same_v<Out, float>);
-        // The upper half of 32 bits is a bf16 in place; twice the bits of one register, in order.
-        const U32x16 pairs_of = (U32x16)part[half];
-        const U32x16 even = pairs_of << 16;
-        const U32x16 odd_ones = pairs_of & 0xFFFF0000;
-        const U32x16 first = __builtin_shufflevector(even, odd_ones, 0, 16, 1, 17, 2, 18, 3, 19, 4,
+        // A bf16 in the upper half of 32 bits is a float.
+        const U32x16 two = (U32x16)part[half];
+        const U32x16 even = two << 16;
+        const U32x16 uneven = two & 0xFFFF0000;
+        const U32x16 first = __builtin_shufflevector(even, uneven, 0, 16, 1, 17, 2, 18, 3, 19, 4,
                                                      20, 5, 21, 6, 22, 7, 23);
-        const U32x16 second = __builtin_shufflevector(even, odd_ones, 8, 24, 9, 25, 10, 26, 11, 27,
+        const U32x16 second = __builtin_shufflevector(even, uneven, 8, 24, 9, 25, 10, 26, 11, 27,
                                                       12, 28, 13, 29, 14, 30, 15, 31);
         __builtin_memcpy(to, &first, 64);
         __builtin_memcpy(to + 16, &second, 64);
@@ -93,11 +139,11 @@ decode_chunks_fp8(const E4m3Decoder& decoder, const std::byte* codes, const std:
 }
 
 ENGRAM_BEGIN_LOOPS
-/// `count` elements one by one. Apart, so that the loop that hardly ever calls it stays small.
+/// decode_blocks_fp8, apart, so that the loop that hardly ever calls it stays small.
 template <Element Out>
 [[gnu::noinline, gnu::cold]] void decode_odd_fp8(const std::byte* codes, const std::byte* scales,
                                                  Index count, Out* out) noexcept {
-  for (Index d = 0; d < count; ++d) out[d] = from_float<Out>(Fp8Codec().value({codes, scales}, d));
+  decode_blocks_fp8(HostLanes<16>(), {codes, scales}, count, out);
 }
 
 /// The first elements of a row, a multiple of 64; returns how many.
@@ -107,8 +153,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi"))) Index decode_row
   const E4m3Decoder decoder;
   Index left = width;
   for (; left >= 256; left -= 256, codes += 256, scales += 8, out += 256)
-    if (!decode_chunks_fp8<4>(decoder, codes, scales, out))
-      decode_odd_fp8(codes, scales, 256, out);
+    if (!decode_chunks_fp8<4>(decoder, codes, scales, out)) decode_odd_fp8(codes, scales, 256, out);
   for (; left >= 64; left -= 64, codes += 64, scales += 2, out += 64)
     if (!decode_chunks_fp8<1>(decoder, codes, scales, out)) decode_odd_fp8(codes, scales, 64, out);
   return width - left;
@@ -116,9 +161,9 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi"))) Index decode_row
 ENGRAM_END_LOOPS
 #endif
 
-/// decode_row for fp8, 64 elements at a time where the processor can.
+/// decode_row for fp8, 64 elements at a time where the processor can, else 32.
 template <class Lanes, Element Out>
-ENGRAM_ALWAYS_INLINE void decode_row(const Lanes&, const Fp8Codec& codec, RowBytes row, Index width,
+ENGRAM_ALWAYS_INLINE void decode_row(const Lanes& lanes, const Fp8Codec&, RowBytes row, Index width,
                                      Out* out) noexcept {
   Index d = 0;
 #if ENGRAM_X86_TARGETS
@@ -126,7 +171,7 @@ ENGRAM_ALWAYS_INLINE void decode_row(const Lanes&, const Fp8Codec& codec, RowByt
     if (has_avx512_vbmi()) d = decode_row_fp8(row.codes, row.scales, width, out);
   }
 #endif
-  for (; d < width; ++d) out[d] = from_float<Out>(codec.value(row, d));
+  decode_blocks_fp8(lanes, {row.codes + d, row.scales + d / Fp8Codec::block}, width - d, out + d);
 }
 
 ENGRAM_END_NAMESPACE

@@ -194,10 +194,9 @@ struct HostLanes {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    const I32 first = n >> 1;  // in two steps: n reaches 128
-    const F32 e = p * (F32)((first + 127) << 23) * (F32)((n - first + 127) << 23);
+    const I32 e = (I32)p + (n << 23);  // on bits: as a factor, 2^128 would be infinite
     const I32 special = (too_large & 0x7F800000) | ((I32)x & is_nan);
-    x = (F32)(((I32)e & ~outside) | special);
+    x = (F32)((e & ~outside) | special);
   }
 };
 

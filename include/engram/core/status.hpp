@@ -19,12 +19,13 @@ ENGRAM_BEGIN_NAMESPACE
 /// What went wrong. The numbers are stable.
 enum class Code : std::int32_t {
   ok = 0,
-  invalid_config = 1,   ///< a size, head count, multiplier or modulus that cannot work
-  shape_mismatch = 2,   ///< two arrays of one call disagree; index: the extent expected
-  bad_token = 3,        ///< token id negative or beyond the map; index: its position
-  bad_state = 4,        ///< history of another length, or holding ids beyond the map
-  bad_parent = 5,       ///< draft tree: a parent that is not an earlier node; index: the node
-  bad_row = 6,          ///< row id beyond the table; index: its position
+  invalid_config = 1,  ///< a size, head count, multiplier or modulus that cannot work
+  shape_mismatch = 2,  ///< two arrays of one call disagree; index: the extent expected
+  bad_token = 3,       ///< token id negative or beyond the map; index: its position
+  bad_state = 4,       ///< history of another length, or holding ids beyond the map
+  bad_parent = 5,      ///< draft tree: a parent that is not an earlier node; index: the node
+  bad_row = 6,  ///< row id beyond the table, or a token with rows in some columns only; index: its
+                ///< position
   bad_sequence = 7,     ///< sequence starts not ascending or beyond the batch; index: the entry
   too_narrow = 8,       ///< the caller's integer type cannot hold every row id; index: the largest
   workspace_small = 9,  ///< index: the bytes needed
@@ -209,7 +210,7 @@ constexpr const char* reason(Code code) noexcept {
     case Code::bad_parent:
       return ": a draft token's parent must be -1 or an earlier token";
     case Code::bad_row:
-      return ": the row id there is beyond the table";
+      return ": the row id there is beyond the table, or its token has rows in some columns only";
     case Code::bad_sequence:
       return ": sequence starts must begin at 0, never fall, and end inside the batch";
     case Code::shape_mismatch:

@@ -5,6 +5,7 @@
 // the weights of the norms and the short convolution, the settings, and what a caller may watch.
 
 #include <engram/core/mark.hpp>
+#include <engram/core/scalar.hpp>
 #include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
 
@@ -81,7 +82,8 @@ inline std::string fusion_fault(const FusionWeights& w, const FusionConfig& c, I
   };
   if (!fits(w.gain)) return wrong("the norms' gain", w.gain);
   if (!fits(w.conv_gain)) return wrong("the convolution's gain", w.conv_gain);
-  const bool positive = c.query_eps >= 0 && c.key_eps >= 0 && c.conv_eps >= 0;
+  const bool positive = c.query_eps >= 0 && c.key_eps >= 0 && c.conv_eps >= 0 &&
+                        !is_nan(c.query_eps + c.key_eps + c.conv_eps);
   if (!positive) return "an epsilon is negative or not a number";
   if (w.conv.size() == 0) return {};
   if (w.conv.extent(1) != branches || w.conv.extent(2) != width)

@@ -40,6 +40,9 @@ inline Preset demo_preset() {
   p.config.hidden_size = 1024;
   p.config.hc_mult = 4;
   p.config.kernel_size = 4;
+  p.config.bias = true;
+  p.config.norm_eps = 1.1920929e-7f;  // PyTorch's default for float
+  p.config.conv_eps = 1e-5f;
   p.published.rows = {10344164, 10348242};
   p.published.stored_rows = p.published.rows;
   return p;
@@ -56,6 +59,7 @@ inline Preset deepseek_v41_preset() {
   p.config.n_embed_per_ngram = 2048;
   p.config.hidden_size = 5120;
   p.config.hc_mult = 4;
+  p.config.norm_eps = 1e-20f;
   p.published.vocab_size = 129280;
   p.published.token_map = "c60a86322ec17b4142bfef3c57a8d81fb428550cdf487f88a4320cb59fe46481";
   p.published.rows = {384006168, 384016682};
@@ -83,7 +87,7 @@ inline Preset qwen38_ple_preset() {
   p.config.n_embed_per_ngram = 1280;
   p.config.hidden_size = 2560;
   p.config.hc_mult = 4;
-  p.config.kernel_size = 4;
+  p.config.kernel_size = 4;  // its epsilons are in the checkpoint's own config.json
   p.config.row_multiple = 128;
   p.published.vocab_size = 248320;
   p.published.rows = {320001446};

@@ -6,6 +6,8 @@
 // memory. Everything that the files say is checked against everything else, because a wrong map, a
 // swapped scale or a table of another size gives plausible numbers.
 
+#include <engram/addressing/layout_bytes.hpp>
+#include <engram/codec/fp8.hpp>
 #include <engram/io/safetensors_index.hpp>
 #include <engram/io/tokenizer_json.hpp>
 #include <engram/layer/engram_layer.hpp>
@@ -13,6 +15,7 @@
 #include <engram/layer/front_end.hpp>
 #include <engram/layer/presets.hpp>
 #include <engram/models/deepseek_v41_config.hpp>
+#include <engram/storage/host_memory.hpp>
 #include <engram/storage/mmap_store.hpp>
 #include <engram/unicode/token_map_builder.hpp>
 
@@ -130,7 +133,7 @@ class DeepseekV41Opener {
   }
 
   /// The layout; of the released model's geometry only over the released model's map.
-  static Result<Layout> make_checked_layout(const DeepseekV41Config& config, const TokenMap& map) {
+  Result<Layout> make_checked_layout(const DeepseekV41Config& config, const TokenMap& map) const {
     const Preset released = deepseek_v41_preset();
     const bool is_released =
         config.config.compressed_vocab_size == released.config.compressed_vocab_size &&
@@ -141,8 +144,8 @@ class DeepseekV41Opener {
     for (std::size_t l = 0; layout.ok() && l < config.num_embeddings.size(); ++l)
       if (layout.value().layers[l].rows != config.num_embeddings[l])
         return fail(Code::mismatch,
-                    {"config.json: engram_num_embeddings of layer ", config.config.layer_ids[l],
-                     " is ", config.num_embeddings[l],
+                    {file("config.json"), ": engram_num_embeddings of layer ",
+                     config.config.layer_ids[l], " is ", config.num_embeddings[l],
                      ", expected the sum of the layout's primes, ", layout.value().layers[l].rows});
     return layout;
   }
@@ -239,8 +242,7 @@ class DeepseekV41Opener {
     if (!projection.ok()) return projection.failure();
     Result<HostMemory> gain = read_gain(places[4], places[5], branches * hidden);
     if (!gain.ok()) return gain.failure();
-    FusionConfig fusion;
-    fusion.query_eps = fusion.key_eps = config.rms_norm_eps;
+    const FusionConfig fusion = fusion_config(config.config);
     return DeepseekV41Layer(id, std::move(table).value(), std::move(codes).value(),
                             std::move(scales).value(), projection.value(), std::move(gain).value(),
                             branches, fusion);

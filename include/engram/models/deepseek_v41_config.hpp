@@ -17,7 +17,6 @@ struct DeepseekV41Config {
   Index vocab_size = 0;               ///< token ids of the model
   std::vector<Index> num_embeddings;  ///< rows of each table
   Index head_dim = 0;                 ///< E, elements of a row
-  float rms_norm_eps = 0;
 
   Index columns() const noexcept {
     return Index{config.max_ngram_size - 1} * config.n_head_per_ngram;
@@ -49,7 +48,7 @@ class DeepseekV41ConfigReader {
     out.vocab_size = integer({"vocab_size"}, 1, Index{1} << 31);
     out.config.hidden_size = integer({"hidden_size", "dim"}, 32, 1 << 20);
     out.config.hc_mult = static_cast<std::int32_t>(integer({"hc_mult"}, 1, 64));
-    out.rms_norm_eps = number({"rms_norm_eps", "norm_eps"});
+    out.config.norm_eps = number({"rms_norm_eps", "norm_eps"});
     out.config.n_embed_per_ngram = out.head_dim * heads;
     if (failure_.empty() && out.num_embeddings.size() != out.config.layer_ids.size())
       failure_ =

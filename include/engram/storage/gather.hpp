@@ -39,19 +39,38 @@ Status check_gather_shapes(View<const Row, 2> rows, Index width, View<Out, 2> ou
 
 ENGRAM_END_LOOPS
 
-/// How far ahead of its use a row is asked for: about 8 KiB in flight, which is what it takes to
-/// cover a miss at one core's share of the memory's rate.
-ENGRAM_HD constexpr Index prefetch_distance(Index row_bytes) noexcept {
-  const Index rows = 8192 / (row_bytes > 0 ? row_bytes : 1);
-  return rows < 4 ? 4 : rows > 32 ? 32 : rows;
+/// How many tokens ahead of its use a token's rows are asked for: about 32 rows, or 32 KiB of them.
+/// Fewer leave the memory idle while rows are copied (8 rows of 256 bytes: 25 % slower), more begin
+/// to push each other out of the second-level cache.
+ENGRAM_HD constexpr Index tokens_ahead(Index columns, Index row_bytes) noexcept {
+  const Index fitting = 32768 / (row_bytes > 0 ? row_bytes : 1);
+  const Index tokens = ((fitting < 32 ? fitting : 32) + columns / 2) / columns;
+  return tokens > 0 ? tokens : 1;
 }
 
-/// Decodes the rows of 16 tokens; the item is their number.
+/// Asks for every line of `bytes` bytes, to be in the second-level cache: the queue of misses in
+/// front of the first level is half as long, and fetching into it was 30 % slower.
+ENGRAM_ALWAYS_INLINE void prefetch_lines(const std::byte* at, Index bytes) noexcept {
+#pragma GCC unroll 4
+  for (Index b = 0; b < bytes; b += 64) __builtin_prefetch(at + b, 0, 2);
+  // The last line begins after the last multiple of 64 when `at` lies far enough within a line.
+  if ((reinterpret_cast<std::uintptr_t>(at) & 63) > (static_cast<std::uintptr_t>(-bytes) & 63))
+    __builtin_prefetch(at + bytes - 1, 0, 2);
+}
+
+/// Rows that are codes and nothing else.
+template <class Codec>
+inline constexpr bool has_no_scales = false;
+template <class Codec>
+  requires requires { typename std::enable_if_t<Codec().scale_bytes(32) == 0>; }
+inline constexpr bool has_no_scales<Codec> = true;
+
+/// Decodes the rows of 32 tokens; the item is their number.
 ///
 /// Ref: row id -> RowBytes. Tokens without rows (id -1) become zeros.
 template <class Ref, class Codec, class Row, class Out>
 struct GatherBody {
-  static constexpr Index tokens_per_item = 16;
+  static constexpr Index tokens_per_item = 32;
 
   Ref ref;
   Codec codec;
@@ -63,45 +82,56 @@ struct GatherBody {
     return (tokens + tokens_per_item - 1) / tokens_per_item;
   }
 
+  /// Small plain rows have a loop of known width. A processor goes no further ahead than some 300
+  /// instructions behind one that waits for the address translation of a prefetch, so the fewer
+  /// there are for a row, the more rows are fetched at once (128 bytes: 1.6 times as fast).
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const Index columns = rows.extent(1);
-    const Index code_bytes = codec.code_bytes(width);
-    const Index scale_bytes = codec.scale_bytes(width);
-    const Index distance = prefetch_distance(code_bytes + scale_bytes);
-    const Index skip_tokens = distance / columns;
-    const Index skip_columns = distance % columns;
-    const Index begin = item * tokens_per_item;
-    const Index end =
-        begin + tokens_per_item < rows.extent(0) ? begin + tokens_per_item : rows.extent(0);
-    // Inlined by force: a function that only prefetches has no effect in the compiler's eyes, and
-    // calls of it vanish.
-    const auto ask_for = [&](Index t, Index c) __attribute__((always_inline)) {
-      if (t >= rows.extent(0) || rows(t, c) < 0) return;
-      const RowBytes row = ref(static_cast<Index>(rows(t, c)));
-      for (Index b = 0; b < code_bytes; b += 64) __builtin_prefetch(row.codes + b, 0, 2);
-      __builtin_prefetch(row.codes + code_bytes - 1, 0, 2);
-      if (scale_bytes > 0) {
-        __builtin_prefetch(row.scales, 0, 2);
-        __builtin_prefetch(row.scales + scale_bytes - 1, 0, 2);
-      }
-    };
-    for (Index i = 0, t = begin, c = 0; i < distance && t < end; ++i) {
-      ask_for(t, c);
-      if (++c == columns) {
-        c = 0;
-        ++t;
-      }
+    if constexpr (has_no_scales<Codec>) {
+      if (width == 32) return decode_tokens(lanes, item, std::integral_constant<Index, 32>());
+      if (width == 64) return decode_tokens(lanes, item, std::integral_constant<Index, 64>());
     }
+    decode_tokens(lanes, item, width);
+  }
+
+ private:
+  // Inlined by force: a function that only prefetches has no effect in the compiler's eyes, and
+  // calls of it vanish.
+  ENGRAM_ALWAYS_INLINE void ask_for(Index row, Index code_bytes, Index scale_bytes) const noexcept {
+    const RowBytes bytes = ref(row);
+    prefetch_lines(bytes.codes, code_bytes);
+    if (scale_bytes > 0) prefetch_lines(bytes.scales, scale_bytes);
+  }
+
+  template <class Lanes, class Width>
+  ENGRAM_ALWAYS_INLINE void decode_tokens(const Lanes& lanes, Index item,
+                                          Width elements) const noexcept {
+    const GatherBody body = *this;  // what is written may not alias a local
+    const Index columns = body.rows.extent(1);
+    const Index code_bytes = body.codec.code_bytes(elements);
+    const Index scale_bytes = body.codec.scale_bytes(elements);
+    const Index ahead = tokens_ahead(columns, code_bytes + scale_bytes);
+    const Index begin = item * tokens_per_item;
+    const Index tokens = body.rows.extent(0);
+    const Index end = begin + tokens_per_item < tokens ? begin + tokens_per_item : tokens;
+    const auto ids_of = [&](Index t) { return body.rows.data() + t * body.rows.stride(0); };
+
+    for (Index t = begin; t < begin + ahead && t < end; ++t)
+      for (Index c = 0; c < columns && ids_of(t)[0] >= 0; ++c)
+        body.ask_for(static_cast<Index>(ids_of(t)[c]), code_bytes, scale_bytes);
     for (Index t = begin; t < end; ++t) {
-      Out* to = out.data() + t * out.stride(0);
-      for (Index c = 0; c < columns; ++c, to += width) {
-        const bool wraps = c + skip_columns >= columns;
-        ask_for(t + skip_tokens + (wraps ? 1 : 0), c + skip_columns - (wraps ? columns : 0));
-        if (const auto row = static_cast<Index>(rows(t, c)); row >= 0)
-          decode_row(lanes, codec, ref(row), width, to);
-        else
-          for (Index d = 0; d < width; ++d) to[d] = Out{};
+      Out* to = body.out.data() + t * body.out.stride(0);
+      const Row* const ids = ids_of(t);
+      if (ids[0] < 0) {
+        for (Index d = 0; d < columns * elements; ++d) to[d] = Out{};
+        continue;
+      }
+      // Where there is nothing to ask for, once more for rows that are there, instead of a branch.
+      const Row* next = t + ahead < tokens ? ids_of(t + ahead) : ids;
+      if (next[0] < 0) next = ids;
+      for (Index c = 0; c < columns; ++c, to += elements) {
+        body.ask_for(static_cast<Index>(next[c]), code_bytes, scale_bytes);
+        decode_row(lanes, body.codec, body.ref(static_cast<Index>(ids[c])), elements, to);
       }
     }
   }

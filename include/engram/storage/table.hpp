@@ -59,6 +59,11 @@ class Table {
     return Table(std::move(store), codec, row_width, std::move(layout_digest));
   }
 
+  // Spelled out so that they are inlined: copies compiled for one processor must not be shared.
+  ENGRAM_ALWAYS_INLINE Table(Table&&) = default;
+  ENGRAM_ALWAYS_INLINE Table& operator=(Table&&) = default;
+  ENGRAM_ALWAYS_INLINE ~Table() = default;
+
   Index num_rows() const noexcept { return store_.num_rows(); }
   Index row_width() const noexcept { return row_width_; }
   const std::string& layout_digest() const noexcept { return layout_digest_; }

@@ -7,6 +7,7 @@
 #include "../json_values.hpp"
 
 #include <engram/engram.hpp>
+#include <engram/layer/fp8_projection.hpp>
 
 #include <cmath>
 
@@ -323,6 +324,10 @@ void check_v41_module(const Value& f) {
           fused_weights(View<const float, 2>(matrix.data(), outputs, inputs), branches))
           .value(),
       "dequantised");
+  run(Fp8Projection::make(View<const E4m3, 2>(codes.data(), outputs, inputs),
+                          View<const E8m0, 2>(scales.data(), outputs / 32, inputs / 32), branches)
+          .value(),
+      "as stored");
 }
 
 }  // namespace

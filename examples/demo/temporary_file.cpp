@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "temporary_file.hpp"
+
+#include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+namespace engram::demo {
+namespace {
+
+constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+/// What the handler removes: names only, because nothing else is safe in there. The second is the
+/// one under which write_safetensors() writes.
+char file[4096], partial_file[4096], folder[4096];
+struct sigaction before[std::size(signals)];
+
+void remove_all() noexcept {
+  ::unlink(file);
+  ::unlink(partial_file);
+  ::rmdir(folder);
+}
+
+/// Removes, then lets the signal do what it does without us.
+void on_signal(int number) {
+  remove_all();
+  std::signal(number, SIG_DFL);
+  ::raise(number);
+}
+
+}  // namespace
+
+Result<TemporaryFile> TemporaryFile::make(Index bytes) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path parent = fs::temp_directory_path(error);
+  if (error) parent = "/tmp";
+  const fs::space_info space = fs::space(parent, error);
+  if (!error && space.available < static_cast<std::uintmax_t>(bytes))
+    return fail(Code::io, {parent.string(), " has ", space.available / 1'000'000, " MB free, ",
+                           bytes / 1'000'000, " MB are needed; TMPDIR names another folder"});
+
+  const std::string name = (parent / "engram_demo_XXXXXX").string();
+  if (name.size() + 40 > sizeof folder) return fail(Code::io, {parent.string(), ": too long"});
+  std::strcpy(folder, name.c_str());
+  if (::mkdtemp(folder) == nullptr)
+    return fail(Code::io, {"cannot make a folder in ", parent.string(), ": ", std::strerror(errno)},
+                -1, errno);
+  const std::string path = std::string(folder) + "/table.safetensors";
+  std::strcpy(file, path.c_str());
+  std::strcpy(partial_file, (path + ".tmp0").c_str());
+  for (std::size_t i = 0; i < std::size(signals); ++i) {
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    ::sigaction(signals[i], nullptr, &before[i]);
+    if (before[i].sa_handler != SIG_IGN) ::sigaction(signals[i], &action, nullptr);
+  }
+  return TemporaryFile(path);
+}
+
+void TemporaryFile::remove() noexcept {
+  if (path_.empty()) return;
+  remove_all();
+  for (std::size_t i = 0; i < std::size(signals); ++i) ::sigaction(signals[i], &before[i], nullptr);
+  path_.clear();
+}
+
+}  // namespace engram::demo
