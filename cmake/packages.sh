@@ -17,6 +17,7 @@ declare -A engram_seen_by=(
   [g++-aarch64-linux-gnu]=command:aarch64-linux-gnu-g++
   [qemu-user]=command:qemu-aarch64
   [g++-mingw-w64-x86-64-posix]=command:x86_64-w64-mingw32-g++-posix
+  [libeigen3-dev]=header:eigen3/Eigen/Core
   [libicu-dev]=header:unicode/unorm2.h
   [libpcre2-dev]=header:pcre2.h
   [nlohmann-json3-dev]=header:nlohmann/json.hpp

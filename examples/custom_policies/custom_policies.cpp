@@ -51,8 +51,8 @@ struct ArrayStore {
 };
 /// RowCodec: signed bytes, in steps of 1/64.
 struct SixtyFourths {
-  constexpr Index code_bytes(Index elements) const { return elements; }
-  constexpr Index scale_bytes(Index) const { return 0; }
+  Index code_bytes(Index elements) const { return elements; }
+  Index scale_bytes(Index) const { return 0; }
   float value(RowBytes row, Index d) const { return float(std::int8_t(row.codes[d])) / 64; }
 };
 /// Projection: no matrix at all. The first row is the key, the second the value.

@@ -208,14 +208,13 @@ Result<void> run(const Options& options) {
 
   std::printf(
       "\nShown: %lld tokens of real text followed to their rows of two tables of %.1f million "
-      "rows, exactly as\nthe paper's demo addresses them; %lld of them taken through a whole "
-      "layer%s"
+      "rows, exactly as\nthe paper's demo addresses them; %lld of them taken through a layer%s;\n"
       "not shown: what a trained memory knows, for the numbers in this one are random.\n"
       "Next: build/demo/bin/engram trace --help\n",
       static_cast<long long>(traced.value().tokens),
       static_cast<double>(layout.value().layers[0].rows) / 1e6,
       static_cast<long long>(memory.value().tokens),
-      memory.value().from_file ? ", from memory and from a file\nwith the same bits; " : ";\n");
+      memory.value().from_file ? ", from memory and from a file alike" : "");
   return {};
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
 
-/// What the handler removes: names only, because nothing else is safe in there. The second is the
+/// What the handler removes: plain names, because little else is safe in there. The second is the
 /// one under which write_safetensors() writes.
 char file[4096], partial_file[4096], folder[4096];
 struct sigaction before[std::size(signals)];
@@ -32,6 +32,19 @@ void on_signal(int number) {
   ::raise(number);
 }
 
+void catch_signals() noexcept {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  for (std::size_t i = 0; i < std::size(signals); ++i) {
+    ::sigaction(signals[i], nullptr, &before[i]);
+    if (before[i].sa_handler != SIG_IGN) ::sigaction(signals[i], &action, nullptr);
+  }
+}
+
+void put_signals_back() noexcept {
+  for (std::size_t i = 0; i < std::size(signals); ++i) ::sigaction(signals[i], &before[i], nullptr);
+}
+
 }  // namespace
 
 Result<TemporaryFile> TemporaryFile::make(Index bytes) {
@@ -47,25 +60,24 @@ Result<TemporaryFile> TemporaryFile::make(Index bytes) {
   const std::string name = (parent / "engram_demo_XXXXXX").string();
   if (name.size() + 40 > sizeof folder) return fail(Code::io, {parent.string(), ": too long"});
   std::strcpy(folder, name.c_str());
-  if (::mkdtemp(folder) == nullptr)
-    return fail(Code::io, {"cannot make a folder in ", parent.string(), ": ", std::strerror(errno)},
-                -1, errno);
+  catch_signals();
+  if (::mkdtemp(folder) == nullptr) {
+    const int error_number = errno;
+    put_signals_back();
+    return fail(Code::io,
+                {"cannot make a folder in ", parent.string(), ": ", std::strerror(error_number)},
+                -1, error_number);
+  }
   const std::string path = std::string(folder) + "/table.safetensors";
   std::strcpy(file, path.c_str());
   std::strcpy(partial_file, (path + ".tmp0").c_str());
-  for (std::size_t i = 0; i < std::size(signals); ++i) {
-    struct sigaction action {};
-    action.sa_handler = on_signal;
-    ::sigaction(signals[i], nullptr, &before[i]);
-    if (before[i].sa_handler != SIG_IGN) ::sigaction(signals[i], &action, nullptr);
-  }
   return TemporaryFile(path);
 }
 
 void TemporaryFile::remove() noexcept {
   if (path_.empty()) return;
   remove_all();
-  for (std::size_t i = 0; i < std::size(signals); ++i) ::sigaction(signals[i], &before[i], nullptr);
+  put_signals_back();
   path_.clear();
 }
 

@@ -9,6 +9,10 @@
 #include <engram/codec/fp8_vectors.hpp>
 #include <engram/core/lanes.hpp>
 
+#if defined(__CUDACC__)
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675  // nvcc hands "GCC unroll" on without knowing it
+#endif
 ENGRAM_BEGIN_NAMESPACE
 
 /// e4m3 with e8m0 per 32. Codes 0x7F and 0xFF and the scale 255 give NaN; scale 0 is 2^-127;
@@ -129,8 +133,10 @@ decode_chunks_fp8(const E4m3Decoder& decoder, const std::byte* codes, const std:
   }
 
   const U32x8 odd = wide - 10;  // plain: at most 236
-  const U32x8 most = U32x8{} + 236;
-  const U8x64 number = U8x64{} + e4m3_largest_high;
+  U32x8 most{};
+  most += 236;
+  U8x64 number{};
+  number += e4m3_largest_high;
   std::uint64_t any_nan;
   std::uint64_t any_odd;
   __asm__("vpcmpnleub %2, %1, %0" : "=Yk"(any_nan) : "v"(top), "v"(number));
@@ -175,3 +181,6 @@ ENGRAM_ALWAYS_INLINE void decode_row(const Lanes& lanes, const Fp8Codec&, RowByt
 }
 
 ENGRAM_END_NAMESPACE
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif

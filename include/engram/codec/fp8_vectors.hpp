@@ -83,7 +83,8 @@ struct E4m3Decoder {
 /// exact where the result is a normal number.
 ENGRAM_ALWAYS_INLINE __attribute__((target("avx512f,avx512bw"))) void scale_bf16(
     U16x32& values, const U32x16& shift) noexcept {
-  const U16x32 magnitude = U16x32{} + 0x7FFF;
+  U16x32 magnitude{};
+  magnitude += 0x7FFF;  // (nvcc does not survive a constant vector made in one expression)
   std::uint64_t not_zero;
   __asm__("vptestmw %2, %1, %0" : "=Yk"(not_zero) : "v"(values), "v"(magnitude));
   __asm__("vpaddw %1, %0, %0%{%2%}" : "+v"(values) : "v"(shift), "Yk"(not_zero));

@@ -5,17 +5,20 @@
 // for each 32 x 32 tile. Two fast loops for x86-64 processors with AVX-512 VBMI and BF16, chosen at
 // run time, and a plain one for every processor.
 //
-// The order of a sum depends on the number of inputs alone. Fast loops: blocks of fp8_k_block
-// inputs; in a block lane l of 16 adds the inputs 2 l and 2 l + 1 of each 32 in turn, the lanes are
-// added pairwise (l and l + 8, then 4, 2, 1), and the blocks in order. Both fast loops so give the
-// same bits: every product of two bf16 and a power of two is the same number, whichever factor the
-// power was folded into. Numbers below 2^-126, factors and sums, count as 0 there; per output that
-// is less than 2^-125 times the inputs.
+// The order of a sum depends on the number of inputs alone. Fast loops: in each fp8_k_block inputs
+// lane l of 16 adds the inputs 2 l and 2 l + 1 of each 32 in turn, the lanes are added pairwise
+// (l and l + 8, then 4, 2, 1), and the blocks in order. Both give the same bits: a product with a
+// power of two is the same number whichever factor the power was folded into. Numbers below 2^-126,
+// factors and sums, count as 0 there; that is less than 2^-125 per input.
 
 #include <engram/codec/fp8.hpp>
 #include <engram/core/device.hpp>
 #include <engram/core/view.hpp>
 
+#if defined(__CUDACC__)
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675  // nvcc hands "GCC unroll" on without knowing it
+#endif
 ENGRAM_BEGIN_NAMESPACE
 
 /// Rows of fp8 weights. Row n and its scales make output n.
@@ -42,14 +45,12 @@ inline constexpr Index fp8_k_block = 1536;
 
 #if ENGRAM_X86_TARGETS
 ENGRAM_BEGIN_LOOPS
-
 /// Whether this processor runs the fast loops.
 inline bool has_avx512_bf16() noexcept {
   static const bool yes = has_avx512_vbmi() && __builtin_cpu_supports("avx512dq") &&
                           __builtin_cpu_supports("avx512bf16");
   return yes;
 }
-
 ENGRAM_END_LOOPS
 
 using F32x16 = float __attribute__((vector_size(64)));
@@ -119,30 +120,26 @@ inline constexpr Index fp8_k_stride = fp8_k_block + 32;
 /// x        the tokens' inputs.
 /// decoded  eight rows, fp8_k_stride apart.
 /// to       sums of a token, those of the next fp8_tile behind.
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512bf16"))) inline void
+[[gnu::noinline]] __attribute__((
+    target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512bf16"))) inline void
 multiply_3_by_8(const Bf16* const* x, const Bf16* decoded, Index chunks, float* to) noexcept {
   F32x16 acc[24];
 #pragma GCC unroll 24
   for (int i = 0; i < 24; ++i) acc[i] = F32x16{};
-  const Bf16* x0 = x[0];
-  const Bf16* x1 = x[1];
-  const Bf16* x2 = x[2];
-  for (Index c = 0; c < chunks; ++c, x0 += 32, x1 += 32, x2 += 32, decoded += 32) {
+  for (Index k = 0; k < 32 * chunks; k += 32) {
     U16x32 e[3];
-    __builtin_memcpy(&e[0], x0, 64);
-    __builtin_memcpy(&e[1], x1, 64);
-    __builtin_memcpy(&e[2], x2, 64);
+#pragma GCC unroll 3
+    for (int t = 0; t < 3; ++t) __builtin_memcpy(&e[t], x[t] + k, 64);
 #pragma GCC unroll 8
     for (int n = 0; n < 8; ++n) {
       U16x32 w;
-      __builtin_memcpy(&w, decoded + n * fp8_k_stride, 64);
+      __builtin_memcpy(&w, decoded + n * fp8_k_stride + k, 64);
 #pragma GCC unroll 3
       for (int t = 0; t < 3; ++t) dot_bf16(acc[3 * n + t], e[t], w);
     }
   }
-  add_sums_of_8<3>(acc, to);
-  add_sums_of_8<3>(acc + 1, to + fp8_tile);
-  add_sums_of_8<3>(acc + 2, to + 2 * fp8_tile);
+#pragma GCC unroll 3
+  for (int t = 0; t < 3; ++t) add_sums_of_8<3>(acc + t, to + t * fp8_tile);
 }
 
 /// Any number of tokens: eight rows at a time are decoded, then meet all tokens of a block.
@@ -296,3 +293,6 @@ project_fp8_few(const Fp8Weights& weights, ItemRange outputs, View<const Bf16, 2
 ENGRAM_END_LOOPS
 #endif  // ENGRAM_X86_TARGETS
 ENGRAM_END_NAMESPACE
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif

@@ -55,7 +55,7 @@ TEST_CASE("barrier: everyone hears of a refusal, and the next round starts afres
   for (const Index n : {1, 2, 3, 4}) {
     Barrier barrier;
     std::atomic<Index> wrong{0}, rounds{0};
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(400);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
     run_threads(n, [&](Index me) {
       Random random(2024);  // the same in every thread
       for (Index round = 0; round < 20000; ++round) {
@@ -78,7 +78,7 @@ TEST_CASE("barrier: nobody passes before the last has arrived, and writes before
     Barrier barrier;
     std::atomic<Index> wrong{0};
     std::vector<Index> progress(static_cast<std::size_t>(n));  // no atomics: the barrier orders
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(400);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
     run_threads(n, [&](Index me) {
       for (Index round = 1; round <= 20000; ++round) {
         progress[static_cast<std::size_t>(me)] = round;

@@ -220,3 +220,28 @@ TEST_CASE("layer: int32 row ids, and rows and watched arrays with a token stride
     }
   }
 }
+
+TEST_CASE("layer: the sequences' states may have a stride") {
+  Random random(43);
+  Shape shape;
+  shape.taps = 3;
+  LayerCase<float> c(shape, 10);
+  const auto layer = c.layer();
+  Batch<float> batch(shape, 9, random);
+  batch.starts = {0, 4, 9};
+  const Outcome<float> expected = run_whole(layer, batch);
+  const Index size = layer.conv_state_size(), stride = size + 3;
+  std::vector<float> states(at(2 * stride));
+  Outcome<float> to(batch, size);
+  FusionOptions options = options_of(batch, to, 0, 9);
+  options.conv_state = View<float, 2>(states.data(), 2, size).with_stride<0>(stride);
+  Scratch scratch(layer.workspace_bytes(9, 2));
+  REQUIRE(layer
+              .forward(View<const std::int64_t, 2>(batch.rows.data(), 9, 2), batch.hidden.view(),
+                       to.out.view(), scratch.view(), options)
+              .ok());
+  CHECK(same_bits(to.out.memory, expected.out.memory));
+  for (Index i = 0; i < 2 * stride; ++i)
+    CHECK(to_bits(states[at(i)]) ==
+          (i % stride < size ? to_bits(expected.state[at(i / stride * size + i % stride)]) : 0));
+}

@@ -297,9 +297,33 @@ TEST_CASE("layer refusals: parts that do not fit are named, and refused by every
         "the convolution's gain is [3, 9]");
   fault([](Case& c) { c.weights.conv = View<const float, 3>(c.conv.data(), 3, 1, width); },
         "the convolution is [3, 1, 10]");
+  fault([](Case& c) { c.weights.conv = View<const float, 3>(spare.data(), 65, branches, width); },
+        "the convolution has 65 taps");
   fault([](Case& c) { c.config.dilation = 0; }, "the dilation is 0");
   fault([](Case& c) { c.config.dilation = -1; }, "the dilation is -1");
   fault([](Case& c) { c.config.key_eps = -1; }, "an epsilon is negative");
+}
+
+TEST_CASE("layer refusals: a table whose rows do not add up to the projection's input") {
+  Shape shape = small_shape();
+  for (const Index other : {Index{3}, Index{5}, Index{9}, Index{16}}) {  // of 8 elements
+    shape.row_width = other;
+    const LayerCase<float> rows(shape, 5);
+    Fixture f;
+    const EngramLayer layer(rows.table, f.c.projection, f.c.weights, f.c.config, f.c.gate);
+    CHECK(layer.check().status().code == Code::invalid_config);
+    CHECK(contains(layer.check().message(),
+                   "the projection takes 8 elements a token, not a "
+                   "multiple of the table's row of "));
+    const Outcome<float> before = f.to;
+    const Call a = f.call();
+    for (Index c = 0; c <= columns; ++c)
+      CHECK(layer
+                .forward(View<const std::int64_t, 2>(f.batch.rows.data(), tokens, c), a.hidden,
+                         a.out, a.workspace, a.options)
+                .code == Code::invalid_config);
+    CHECK(f.to == before);
+  }
 }
 
 TEST_CASE("layer: no tokens are fine, and say so for bad parts of the call all the same") {
