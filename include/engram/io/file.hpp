@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <system_error>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -48,18 +49,21 @@ inline Result<std::string> read_file(const std::string& path) {
   return bytes;
 }
 
-/// Opens a file in a mode of fopen and writes the bytes; `created` says whether it could be opened.
-/// After a failure a part of the bytes may be there.
-inline Result<void> write_in_place(const std::string& path, Bytes bytes, bool& created,
-                                   const char* mode = "wb") {
+/// Opens a file in a mode of fopen and writes the parts one after another; `created` says whether
+/// it could be opened. After a failure some of the bytes may be there.
+inline Result<void> write_in_place(const std::string& path, std::span<const Bytes> parts,
+                                   bool& created, const char* mode = "wb") {
   errno = 0;
   std::FILE* file = std::fopen(path.c_str(), mode);
   created = file != nullptr;
   if (!created) return file_failure("create", path, errno);
   int error = 0;
-  const auto size = static_cast<std::size_t>(bytes.size());
-  const std::size_t written = size == 0 ? 0 : std::fwrite(bytes.data(), 1, size, file);
-  if (written != size || std::fflush(file) != 0) error = errno != 0 ? errno : EIO;
+  for (const Bytes& part : parts) {
+    const auto size = static_cast<std::size_t>(part.size());
+    if (error == 0 && size != 0 && std::fwrite(part.data(), 1, size, file) != size)
+      error = errno != 0 ? errno : EIO;
+  }
+  if (std::fflush(file) != 0 && error == 0) error = errno != 0 ? errno : EIO;
   if (std::fclose(file) != 0 && error == 0) error = errno != 0 ? errno : EIO;
   if (error != 0) return file_failure("write", path, error);
   return {};
@@ -72,24 +76,26 @@ inline Result<void> write_in_place(const std::string& path, Bytes bytes, bool& c
 /// can leave a part. Not flushed to the disk itself: after a power cut the file may be missing or
 /// empty. Two writers of one path at a time are the caller's error.
 ///
+/// parts  the file's bytes, one part behind the other.
+///
 /// Fails with io (system_error: errno); a directory is refused that way.
-inline Result<void> write_file(const std::string& path, Bytes bytes) {
+inline Result<void> write_file(const std::string& path, std::span<const Bytes> parts) {
   namespace fs = std::filesystem;
   std::error_code error;
   bool created = false;
   fs::path target(path);
   if (fs::is_symlink(fs::symlink_status(target, error))) {
     target = fs::canonical(target, error);
-    if (error) return write_in_place(path, bytes, created);
+    if (error) return write_in_place(path, parts, created);
   }
   const fs::file_status there = fs::status(target, error);
   if (fs::is_directory(there)) return file_failure("write", path, EISDIR);
-  if (fs::exists(there) && !fs::is_regular_file(there)) return write_in_place(path, bytes, created);
+  if (fs::exists(there) && !fs::is_regular_file(there)) return write_in_place(path, parts, created);
   const std::string final_path = target.string();
   std::string partial;
   for (int number = 0; number < 100 && !created; ++number) {
     partial = final_path + ".tmp" + std::to_string(number);
-    const Result<void> written = write_in_place(partial, bytes, created, "wbx");
+    const Result<void> written = write_in_place(partial, parts, created, "wbx");
     if (written.ok()) break;
     if (created) std::remove(partial.c_str());
     if (created || written.status().system_error != EEXIST)
@@ -102,6 +108,9 @@ inline Result<void> write_file(const std::string& path, Bytes bytes) {
     return file_failure("rename to", final_path, error.value());
   }
   return {};
+}
+inline Result<void> write_file(const std::string& path, Bytes bytes) {
+  return write_file(path, std::span<const Bytes>(&bytes, 1));
 }
 
 ENGRAM_END_NAMESPACE

@@ -23,9 +23,8 @@ struct TensorToWrite {
 /// The header is padded with blanks to a multiple of 8 bytes; a tensor starts where the one before
 /// ends, so put wide types first when readers want them aligned. Metadata keeps its order.
 ///
-/// Written under a temporary name and renamed, as write_file() does; after a failure the old file,
-/// if any, is as it was. What is there and is no regular file is refused, and so is a link that
-/// leads nowhere.
+/// Written as write_file() writes, without a copy of the data: under a temporary name, then
+/// renamed.
 ///
 /// Fails, before anything is written, with invalid_config for what no reader would take: bytes
 /// that are not those of shape and type, a name that occurs twice or is not UTF-8, a negative size,
@@ -83,54 +82,6 @@ inline std::string safetensors_header(std::span<const TensorToWrite> tensors,
   return header;
 }
 
-/// Writes the parts one after another into a new file; `created` says whether it could be made.
-inline Result<void> write_parts(const std::string& path, std::span<const Bytes> parts,
-                                bool& created) {
-  errno = 0;
-  std::FILE* file = std::fopen(path.c_str(), "wbx");
-  created = file != nullptr;
-  if (!created) return file_failure("create", path, errno);
-  int error = 0;
-  for (const Bytes& part : parts) {
-    const auto size = static_cast<std::size_t>(part.size());
-    if (error == 0 && size != 0 && std::fwrite(part.data(), 1, size, file) != size)
-      error = errno != 0 ? errno : EIO;
-  }
-  if (std::fclose(file) != 0 && error == 0) error = errno != 0 ? errno : EIO;
-  if (error != 0) return file_failure("write", path, error);
-  return {};
-}
-
-/// write_parts() under a temporary name of write_file(), then renamed.
-inline Result<void> replace_with_parts(const std::string& path, std::span<const Bytes> parts) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  fs::path target(path);
-  if (fs::is_symlink(fs::symlink_status(target, error))) {
-    target = fs::canonical(target, error);
-    if (error) return file_failure("write", path, error.value());
-  }
-  const fs::file_status there = fs::status(target, error);
-  if (fs::is_directory(there)) return file_failure("write", path, EISDIR);
-  if (fs::exists(there) && !fs::is_regular_file(there))
-    return fail(Code::unsupported, {path, ": a device or a pipe, expected a regular file"});
-  bool created = false;
-  std::string partial;
-  for (int number = 0; number < 100 && !created; ++number) {
-    partial = target.string() + ".tmp" + std::to_string(number);
-    const Result<void> written = write_parts(partial, parts, created);
-    if (written.ok()) break;
-    if (created) std::remove(partial.c_str());
-    if (created || written.status().system_error != EEXIST)
-      return file_failure("write", path, written.status().system_error);
-  }
-  if (!created) return file_failure("write", path, EEXIST);
-  fs::rename(partial, target, error);
-  if (!error) return {};
-  std::remove(partial.c_str());
-  return file_failure("rename to", target.string(), error.value());
-}
-
 inline Result<void> write_safetensors(const std::string& path,
                                       std::span<const TensorToWrite> tensors,
                                       const SafetensorsFile::Metadata& metadata) {
@@ -147,7 +98,7 @@ inline Result<void> write_safetensors(const std::string& path,
   // What the reader refuses is never written.
   const Result<SafetensorsFile> readable = SafetensorsFile::parse(header, file_size, path);
   if (!readable.ok()) return fail(Code::invalid_config, readable.message());
-  return replace_with_parts(path, parts);
+  return write_file(path, std::span<const Bytes>(parts));
 }
 
 ENGRAM_END_NAMESPACE
