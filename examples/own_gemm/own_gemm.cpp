@@ -63,7 +63,6 @@ int main() {
   const auto worker = [&](Index thread) {
     const CpuDevice device{{thread, 2}, &barrier};
     const Status gathered = layer.gather(rows, View<float, 2>(e.data(), tokens, inputs), device);
-    device.wait();  // the product reads what both have gathered
     engine_gemm(e, weight, kv, device.share);
     device.wait();
     const Status fused =

@@ -11,14 +11,15 @@ ENGRAM_BEGIN_NAMESPACE
 /// Rows of T. Widening to float is exact for all three types; NaN stays NaN.
 template <Element T>
 struct PlainCodec {
+  static constexpr Index size = sizeof(T);
+
   ENGRAM_HD constexpr Index code_bytes(Index width) const noexcept {
-    return width > 0 ? width * static_cast<Index>(sizeof(T)) : -1;
+    return width > 0 && width <= INT64_MAX / size ? width * size : -1;
   }
   ENGRAM_HD constexpr Index scale_bytes(Index) const noexcept { return 0; }
   ENGRAM_HD float value(RowBytes row, Index d) const noexcept {
     T element;
-    __builtin_memcpy(static_cast<void*>(&element), row.codes + d * static_cast<Index>(sizeof(T)),
-                     sizeof(T));
+    __builtin_memcpy(static_cast<void*>(&element), row.codes + d * size, sizeof(T));
     return to_float(element);
   }
 };
@@ -34,13 +35,12 @@ template <class Lanes, Element T, Element Out>
 ENGRAM_ALWAYS_INLINE void decode_row(const Lanes& lanes, const PlainCodec<T>&, RowBytes row,
                                      Index width, Out* out) noexcept {
   if constexpr (std::is_same_v<T, Out>) {
-    lanes.copy(out, row.codes, width * static_cast<Index>(sizeof(T)));
+    lanes.copy(out, row.codes, width * PlainCodec<T>::size);
   } else {
     for (Index d = 0; d < width; d += lanes.width)
-      lanes.store(
-          out + d,
-          lanes.template load_bytes<T>(row.codes + d * static_cast<Index>(sizeof(T)), width - d),
-          width - d);
+      lanes.store(out + d,
+                  lanes.template load_bytes<T>(row.codes + d * PlainCodec<T>::size, width - d),
+                  width - d);
   }
 }
 

@@ -85,7 +85,10 @@ class EngramLayer {
   template <class Row, class RowSpace, class Dev = CpuDevice>
   ENGRAM_ALWAYS_INLINE Status gather(View<Row, 2, RowSpace> rows, View<In, 2> e,
                                      const Dev& device = {}) const noexcept {
-    return table_->gather(View<const std::remove_const_t<Row>, 2>(on_host(rows)), e, device);
+    const Status read =
+        table_->gather(View<const std::remove_const_t<Row>, 2>(on_host(rows)), e, device);
+    device.wait();
+    return read;
   }
 
   /// Elements to keys [T, G, D] and value [T, D]. Rewrites e where the projection quantises its

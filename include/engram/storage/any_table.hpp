@@ -8,14 +8,29 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
+/// A table that gathers every type of row ids to every type of elements, as those of the library
+/// do.
+template <class T>
+concept FullRowTable = RowTable<T> &&
+    requires(T& table, View<const std::int32_t, 2> rows32, View<const std::int64_t, 2> rows64,
+             View<float, 2> floats, View<Bf16, 2> bf16s, View<F16, 2> f16s) {
+  { table.gather(rows32, bf16s, CpuDevice()) } -> std::same_as<Status>;
+  { table.gather(rows32, f16s, CpuDevice()) } -> std::same_as<Status>;
+  { table.gather(rows64, floats, CpuDevice()) } -> std::same_as<Status>;
+  { table.gather(rows64, bf16s, CpuDevice()) } -> std::same_as<Status>;
+  { table.gather(rows64, f16s, CpuDevice()) } -> std::same_as<Status>;
+};
+
 /// Owns any table. Moves, is not copied; const calls may run concurrently when the table's may.
 class AnyTable {
  public:
   template <class TableType>
     requires(!std::is_same_v<TableType, AnyTable>)
   explicit AnyTable(TableType table) : holder_(new Holder<TableType>(std::move(table))) {
-    static_assert(RowTable<TableType>,
-                  "engram: AnyTable holds a type with num_rows(), row_width() and gather()");
+    static_assert(
+        FullRowTable<TableType>,
+        "engram: AnyTable holds a type with num_rows(), row_width() and gather() of int32 "
+        "and int64 rows to float, Bf16 and F16");
   }
   AnyTable(AnyTable&& other) noexcept : holder_(other.holder_) { other.holder_ = nullptr; }
   AnyTable& operator=(AnyTable&& other) noexcept {
@@ -29,9 +44,8 @@ class AnyTable {
 
   /// As Table::gather.
   template <class Row, Element Out>
-  Status gather(View<const Row, 2> rows, View<Out, 2> out,
-                const CpuDevice& device = {}) const noexcept {
-    return holder_->gather(rows, out, device);
+  Status gather(View<Row, 2> rows, View<Out, 2> out, const CpuDevice& device = {}) const noexcept {
+    return holder_->gather(View<const std::remove_const_t<Row>, 2>(rows), out, device);
   }
 
  private:

@@ -59,8 +59,9 @@ class FetchTable {
 
   /// As Table::gather; status io and others also as the reader says, then `out` is undefined.
   template <class Row, Element Out>
-  ENGRAM_ALWAYS_INLINE Status gather(View<const Row, 2> rows, View<Out, 2> out,
+  ENGRAM_ALWAYS_INLINE Status gather(View<Row, 2> row_ids, View<Out, 2> out,
                                      const CpuDevice& device = {}) noexcept {
+    const View<const std::remove_const_t<Row>, 2> rows = row_ids;
     if (Status s = check_gather_shapes(rows, row_width_, out); !s.ok()) return s;
     if (Status s = check_row_ids(rows, num_rows()); !s.ok()) return s;
     device.wait();

@@ -90,6 +90,8 @@ struct GatherBody {
     if constexpr (has_no_scales<Codec>) {
       if (width == 32) return decode_tokens(lanes, item, std::integral_constant<Index, 32>());
       if (width == 64) return decode_tokens(lanes, item, std::integral_constant<Index, 64>());
+    } else {
+      if (width == 256) return decode_tokens(lanes, item, std::integral_constant<Index, 256>());
     }
     decode_tokens(lanes, item, width);
   }
@@ -129,9 +131,18 @@ struct GatherBody {
       // Where there is nothing to ask for, once more for rows that are there, instead of a branch.
       const Row* next = t + ahead < tokens ? ids_of(t + ahead) : ids;
       if (next[0] < 0) next = ids;
-      for (Index c = 0; c < columns; ++c, to += elements) {
-        body.ask_for(static_cast<Index>(next[c]), code_bytes, scale_bytes);
-        decode_row(lanes, body.codec, body.ref(static_cast<Index>(ids[c])), elements, to);
+      if constexpr (has_no_scales<Codec>) {
+        for (Index c = 0; c < columns; ++c, to += elements) {
+          body.ask_for(static_cast<Index>(next[c]), code_bytes, scale_bytes);
+          decode_row(lanes, body.codec, body.ref(static_cast<Index>(ids[c])), elements, to);
+        }
+      } else {
+        // Decoding is many instructions a row: between rows, only one or two prefetches would wait
+        // for their address translation at a time; at once they wait together (twice as fast).
+        for (Index c = 0; c < columns; ++c)
+          body.ask_for(static_cast<Index>(next[c]), code_bytes, scale_bytes);
+        for (Index c = 0; c < columns; ++c, to += elements)
+          decode_row(lanes, body.codec, body.ref(static_cast<Index>(ids[c])), elements, to);
       }
     }
   }

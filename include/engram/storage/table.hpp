@@ -74,20 +74,24 @@ class Table {
 
   /// Reads and decodes rows.
   ///
-  /// rows    [T, H] int32 or int64, in [0, num_rows()); a token whose rows are all -1 has none.
+  /// row_ids [T, H] int32 or int64, in [0, num_rows()); a token whose rows are all -1 has none.
   /// out     [T, H * row_width()] float, Bf16 or F16, token stride free, must not overlap the
   ///         table; zeros where a token has no rows.
   /// Status  shape_mismatch; bad_row (index: place in [T * H]); then nothing was written. io when
   ///         the store's memory failed (a file that shrank, under a SigbusGuard): out is undefined.
   /// Cost    T * H rows read, no allocation.
+  /// Threads that share the call meet before it, not behind it: device.wait() before reading what
+  /// others gathered.
   template <class Row, Element Out, class Dev = CpuDevice>
-  ENGRAM_ALWAYS_INLINE Status gather(View<const Row, 2> rows, View<Out, 2> out,
+  ENGRAM_ALWAYS_INLINE Status gather(View<Row, 2> row_ids, View<Out, 2> out,
                                      const Dev& device = {}) const noexcept {
     static_assert(SpaceConvertible<typename Store::space_type, typename Dev::space_type>,
                   "engram: this table is in memory that the device does not reach");
+    using Id = std::remove_const_t<Row>;
+    const View<const Id, 2> rows = row_ids;
     if (Status s = check_gather_shapes(rows, row_width_, out); !s.ok()) return s;
     if (Status s = check_row_ids(rows, num_rows()); !s.ok()) return s;
-    using Body = GatherBody<decltype(store_.ref()), Codec, Row, Out>;
+    using Body = GatherBody<decltype(store_.ref()), Codec, Id, Out>;
     const Body body{store_.ref(), codec_, rows, row_width_, out};
     if constexpr (requires { requires Store::may_fault; }) {
       const Status read = guarded_read([&] {
