@@ -81,14 +81,6 @@ struct Weights {
   FusionWeights fusion;
 };
 
-FusionConfig settings_of(const EngramConfig& config) {
-  FusionConfig settings;
-  settings.query_eps = settings.key_eps = config.norm_eps;
-  settings.conv_eps = config.conv_eps;
-  settings.dilation = config.max_ngram_size;
-  return settings;
-}
-
 /// A layer over one of the tables, with its convolution's state and what it has used.
 template <class TableType>
 class Run {
@@ -96,7 +88,7 @@ class Run {
   Run(const TableType& table, const EigenProjection& projection, const Weights& weights,
       const EngramConfig& config)
       : elements_(projection.input_width()),
-        layer_(table, projection, weights.fusion, settings_of(config),
+        layer_(table, projection, weights.fusion, fusion_config(config),
                SignedSqrtGate{ZeroScore::sign}),
         conv_state_(static_cast<std::size_t>(layer_.conv_state_size())),
         workspace_(static_cast<std::size_t>(layer_.workspace_bytes(at_once))) {}

@@ -51,7 +51,7 @@ std::string digest_of_layer() {
     for (Index d = 0; d < 64; ++d) row.codes[d] = static_cast<std::byte>((7 * r + 5 * d) % 120);
     row.scales[0] = row.scales[1] = static_cast<std::byte>(120 + r % 3);
   }
-  auto table = Table<HostStore, Fp8Codec>::make(std::move(store), {}, 64).value();
+  AnyTable table(Table<HostStore, Fp8Codec>::make(std::move(store), {}, 64).value());
   std::vector<float> matrix(3 * 40 * 128);
   for (std::size_t i = 0; i < matrix.size(); ++i)
     matrix[i] = static_cast<float>(i * 31 % 17) / 64 - 0.125f;

@@ -26,7 +26,7 @@ struct Fp8Codec {
   ENGRAM_HD constexpr Index scale_bytes(Index width) const noexcept {
     return width > 0 && width % block == 0 ? width / block : -1;
   }
-  ENGRAM_HD float value(RowBytes row, Index d) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE float value(RowBytes row, Index d) const noexcept {
     return scaled(E4m3{static_cast<std::uint8_t>(row.codes[d])},
                   E8m0{static_cast<std::uint8_t>(row.scales[d / block])});
   }

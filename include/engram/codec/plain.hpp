@@ -17,7 +17,7 @@ struct PlainCodec {
     return width > 0 && width <= INT64_MAX / size ? width * size : -1;
   }
   ENGRAM_HD constexpr Index scale_bytes(Index) const noexcept { return 0; }
-  ENGRAM_HD float value(RowBytes row, Index d) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE float value(RowBytes row, Index d) const noexcept {
     T element;
     __builtin_memcpy(static_cast<void*>(&element), row.codes + d * size, sizeof(T));
     return to_float(element);

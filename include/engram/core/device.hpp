@@ -110,6 +110,12 @@ struct CpuDevice {
   Share share;
   Barrier* barrier = nullptr;  ///< needed when share.count > 1
 
+  /// Whether the share is one of its group and the group has a barrier.
+  bool valid() const noexcept {
+    return share.index >= 0 && share.index < share.count &&
+           (share.count == 1 || barrier != nullptr);
+  }
+
   /// Runs this share's items after every thread has finished the call before.
   template <class Body>
   ENGRAM_ALWAYS_INLINE void for_items(Index n, const Body& body) const noexcept {
@@ -117,7 +123,8 @@ struct CpuDevice {
     run_items(body, share.of(n));
   }
   ENGRAM_ALWAYS_INLINE bool agree(bool yes) const noexcept {
-    return share.count > 1 ? barrier->agree(share.count, yes) : yes;
+    if (share.count <= 1) return yes;
+    return barrier != nullptr && barrier->agree(share.count, yes);
   }
   /// Returns when every thread of the group has arrived.
   ENGRAM_ALWAYS_INLINE void wait() const noexcept { (void)agree(true); }

@@ -59,11 +59,11 @@ ENGRAM_HD constexpr bool is_nan(float x) noexcept {
 
 ENGRAM_HD constexpr float to_float(float x) noexcept { return x; }
 
-ENGRAM_HD constexpr float to_float(Bf16 x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr float to_float(Bf16 x) noexcept {
   return from_bits(std::uint32_t{x.bits} << 16);
 }
 
-ENGRAM_HD constexpr float to_float(F16 x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr float to_float(F16 x) noexcept {
   const std::uint32_t sign = (x.bits & 0x8000u) << 16;
   std::uint32_t exponent = (x.bits >> 10) & 31u;
   std::uint32_t mantissa = x.bits & 0x3FFu;
@@ -76,7 +76,7 @@ ENGRAM_HD constexpr float to_float(F16 x) noexcept {
   return from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-ENGRAM_HD constexpr float to_float(E4m3 x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr float to_float(E4m3 x) noexcept {
   const std::uint32_t sign = (x.bits & 0x80u) << 24;
   const std::uint32_t magnitude = x.bits & 0x7Fu;
   if (magnitude == 0x7F) return from_bits(sign | float_bits::nan);
@@ -86,14 +86,14 @@ ENGRAM_HD constexpr float to_float(E4m3 x) noexcept {
                    (magnitude == 0 ? 0 : to_bits(static_cast<float>(magnitude)) - (9u << 23)));
 }
 
-ENGRAM_HD constexpr float to_float(E8m0 x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr float to_float(E8m0 x) noexcept {
   if (x.bits == 255) return from_bits(float_bits::nan);
   return from_bits(x.bits == 0 ? float_bits::implicit_one >> 1 : std::uint32_t{x.bits} << 23);
 }
 
 /// code * 2^(scale - 127), as a float product gives it: exact, subnormals included; infinity when
 /// beyond the largest float; NaN when either is.
-ENGRAM_HD constexpr float scaled(E4m3 code, E8m0 scale) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr float scaled(E4m3 code, E8m0 scale) noexcept {
   const std::uint32_t bits = to_bits(to_float(code));
   const std::uint32_t sign = bits & float_bits::sign;
   const std::uint32_t magnitude = bits & ~float_bits::sign;
@@ -109,14 +109,14 @@ ENGRAM_HD constexpr float scaled(E4m3 code, E8m0 scale) noexcept {
 }
 
 /// The nearest bf16, ties to even; NaN stays NaN (quiet).
-ENGRAM_HD constexpr Bf16 to_bf16(float x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr Bf16 to_bf16(float x) noexcept {
   const std::uint32_t bits = to_bits(x);
   if (is_nan(x)) return {static_cast<std::uint16_t>((bits >> 16) | 0x40)};
   return {static_cast<std::uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)};
 }
 
 /// The nearest f16, ties to even; beyond 65504 infinity; NaN stays NaN (quiet).
-ENGRAM_HD constexpr F16 to_f16(float x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr F16 to_f16(float x) noexcept {
   const std::uint32_t bits = to_bits(x);
   const std::uint32_t sign = (bits >> 16) & 0x8000;
   const std::uint32_t magnitude = bits & ~float_bits::sign;
@@ -139,7 +139,7 @@ ENGRAM_HD constexpr F16 to_f16(float x) noexcept {
 }
 
 /// The nearest e4m3, ties to even, of x limited to [-448, 448]; NaN stays NaN.
-ENGRAM_HD constexpr E4m3 to_e4m3(float x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr E4m3 to_e4m3(float x) noexcept {
   const std::uint32_t bits = to_bits(x);
   const std::uint32_t sign = (bits >> 24) & 0x80;
   std::uint32_t magnitude = bits & ~float_bits::sign;
@@ -162,7 +162,7 @@ ENGRAM_HD constexpr E4m3 to_e4m3(float x) noexcept {
 
 /// x as an element of that type, rounded to nearest, ties to even.
 template <Element T>
-ENGRAM_HD constexpr T from_float(float x) noexcept {
+ENGRAM_HD ENGRAM_ALWAYS_INLINE constexpr T from_float(float x) noexcept {
   if constexpr (std::same_as<T, Bf16>)
     return to_bf16(x);
   else if constexpr (std::same_as<T, F16>)

@@ -34,7 +34,7 @@ enum class Code : std::int32_t {
   mismatch = 12,        ///< a size or digest that is not the expected one
   io = 13,              ///< system_error: errno
   out_of_memory = 14,
-  bad_mark = 15,  ///< a mark that is none of those of ngram/boundary.hpp; index: its position
+  bad_mark = 15,  ///< a mark that is none of those of core/mark.hpp; index: its position
 };
 
 /// Outcome of a call: 16 bytes, trivially copyable, crosses C borders, callbacks and threads.

@@ -7,6 +7,11 @@
 
 #include <Eigen/Core>
 
+#if defined(_OPENMP) && !defined(EIGEN_DONT_PARALLELIZE)
+#error \
+    "engram: with OpenMP, Eigen starts threads inside of products. Compile with -DEIGEN_DONT_PARALLELIZE (the CMake target engram::eigen does)."
+#endif
+
 ENGRAM_BEGIN_NAMESPACE
 
 /// A view [rows, columns] with a free row stride as a row-major Eigen matrix over the same memory.

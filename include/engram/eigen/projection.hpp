@@ -10,7 +10,8 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Plain float weights. Holds views. Inside project(), Eigen runs on the calling thread.
+/// Plain float weights. Holds views. Eigen runs on the calling thread; for more than one token it
+/// allocates the blocks that it packs, up to a few megabytes a call.
 class EigenProjection {
  public:
   using input_type = float;

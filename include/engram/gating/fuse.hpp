@@ -14,8 +14,9 @@ ENGRAM_BEGIN_NAMESPACE
 /// Whether a token takes part in the memory.
 enum class Part : std::uint8_t {
   full = 0,
-  none = 1,    ///< passes through; a zero column for the convolution
-  absent = 2,  ///< passes through; not a token of its sequence at all
+  muted = 1,   ///< scored, but passes through; a zero column for the convolution
+  none = 2,    ///< passes through; a zero column for the convolution
+  absent = 3,  ///< passes through; not a token of its sequence at all
 };
 
 /// A contiguous row of a [T, G, D] view.
@@ -49,7 +50,7 @@ struct ScoreBody {
     const Index t = item / keys.extent(1);
     const Index s = item % keys.extent(1);
     const Index g = first + s;
-    if (parts(t) != Part::full) {
+    if (parts(t) == Part::none || parts(t) == Part::absent) {
       gates(t, g) = 0;
       if (scores.size() != 0) scores(t, g) = 0;
       return;
@@ -74,7 +75,7 @@ struct ScoreBody {
                     (1.0f / square_root(lanes.sum(kk) / n + key_eps));
     const float score = lanes.sum(hk) * r * (1.0f / square_root(n));
     const float factor = gate(score);
-    gates(t, g) = scale.size() != 0 ? factor * scale(t) : factor;
+    gates(t, g) = parts(t) == Part::muted ? 0 : scale.size() != 0 ? factor * scale(t) : factor;
     if (scores.size() != 0) scores(t, g) = score;
   }
 };

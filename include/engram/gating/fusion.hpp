@@ -82,9 +82,10 @@ inline std::string fusion_fault(const FusionWeights& w, const FusionConfig& c, I
   };
   if (!fits(w.gain)) return wrong("the norms' gain", w.gain);
   if (!fits(w.conv_gain)) return wrong("the convolution's gain", w.conv_gain);
-  const bool positive = c.query_eps >= 0 && c.key_eps >= 0 && c.conv_eps >= 0 &&
-                        !is_nan(c.query_eps + c.key_eps + c.conv_eps);
-  if (!positive) return "an epsilon is negative or not a number";
+  const auto is_epsilon = [](float eps) { return eps >= 0 && !is_nan(eps); };
+  if (!is_epsilon(c.query_eps) || !is_epsilon(c.key_eps) ||
+      (w.conv.size() != 0 && !is_epsilon(c.conv_eps)))
+    return "an epsilon is negative (in a configuration: not stated) or not a number";
   if (w.conv.size() == 0) return {};
   if (w.conv.extent(1) != branches || w.conv.extent(2) != width)
     return sentence({"the convolution is [", w.conv.extent(0), ", ", w.conv.extent(1), ", ",

@@ -19,19 +19,29 @@ struct TapOrder {
   View<Index, 1> order;     ///< [T] the tokens that are not absent, in order
   View<Index, 1> place;     ///< [T] where a token stands in `order`; -1 for absent ones
   View<Index, 1> sequence;  ///< [T]
+  View<Index, 1> document;  ///< [T] where its document begins, counted from `begins`; see `earlier`
   View<Index, 1> begins;    ///< [S + 1] where each sequence begins in `order`
+  static constexpr Index earlier = INT64_MIN;  ///< in an earlier call
 
-  /// For sequences as in FusionOptions; tokens behind the last one become absent.
-  void fill(View<const Index, 1> starts, View<Part, 1> parts) const noexcept {
+  /// For sequences as in FusionOptions and the marks of the tokens, or none; tokens behind the last
+  /// sequence become absent.
+  void fill(View<const Index, 1> starts, View<const Mark, 1> marks,
+            View<Part, 1> parts) const noexcept {
     const Index sequences = begins.extent(0) - 1;
     Index count = 0;
     Index s = 0;
+    Index document_begin = earlier;
     begins(0) = 0;
     for (Index t = 0; t < parts.extent(0); ++t) {
-      for (; s < sequences && t >= starts(s + 1); ++s) begins(s + 1) = count;
+      for (; s < sequences && t >= starts(s + 1); ++s) {
+        begins(s + 1) = count;
+        document_begin = earlier;
+      }
       if (s == sequences) parts(t) = Part::absent;
       sequence(t) = s;
       place(t) = parts(t) == Part::absent ? -1 : count;
+      if (marks.size() != 0 && has(marks(t), Mark::start)) document_begin = count - begins(s);
+      document(t) = document_begin;
       if (place(t) >= 0) order(count++) = t;
     }
     for (; s < sequences; ++s) begins(s + 1) = count;
@@ -82,13 +92,16 @@ struct ConvColumns {
   Index branches;
 
   /// The normalised column of the token at that place of its sequence, counted from the sequence's
-  /// begin in this call; negative: of an earlier call. Null when it is zero.
+  /// begin in this call; negative: of an earlier call. Null when it is zero: of a token that takes
+  /// no part, or of another document than the one that begins at `document`.
   struct Source {
     const Value* value = nullptr;
     const float* stored = nullptr;
     float factor = 0;
   };
-  ENGRAM_ALWAYS_INLINE Source at(Index sequence, Index place, Index g) const noexcept {
+  ENGRAM_ALWAYS_INLINE Source at(Index sequence, Index document, Index place,
+                                 Index g) const noexcept {
+    if (place < document) return {};
     if (place < 0)
       return {nullptr,
               state.data() + sequence * state.stride(0) +
@@ -132,9 +145,11 @@ struct ConvUpdateBody {
     const float* weights[most_taps];
     int reached = 0;
     const Index sequence = columns.taps.sequence(t);
+    const Index document = columns.taps.document(t);
     const Index here = columns.taps.place(t) - columns.taps.begins(sequence);
     for (Index j = 0; j < conv.extent(0); ++j) {
-      source[reached] = columns.at(sequence, here - (conv.extent(0) - 1 - j) * dilation, g);
+      source[reached] =
+          columns.at(sequence, document, here - (conv.extent(0) - 1 - j) * dilation, g);
       weights[reached] = conv.data() + j * conv.stride(0) + g * conv.stride(1);
       if (source[reached].value != nullptr || source[reached].stored != nullptr) ++reached;
     }
@@ -143,15 +158,13 @@ struct ConvUpdateBody {
     Hidden* o = row_of(update.out, t, g);
     const Value* v = update.value.data() + t * update.value.stride(0);
     const auto gate = lanes.all(update.gates(t, g));
-    const auto one = lanes.all(1);
-    const auto minus_one = lanes.all(-1);
     auto squares = lanes.all(0);
     for (Index d = 0; d < width; d += lanes.width) {
       const Index left = width - d;
       auto y = lanes.all(0);
       for (int j = 0; j < reached; ++j)
         y += lanes.load(weights[j] + d, left) * columns.load(lanes, source[j], g, d);
-      const auto silu = y / (one + lanes.exp(y * minus_one));
+      const auto silu = lanes.silu(y);
       const auto memory = gate * lanes.load(v + d, left) + silu;
       if (update.norms.size() != 0) squares += memory * memory;
       lanes.store(o + d, update.add_residual ? lanes.load(h + d, left) + memory : memory, left);
@@ -173,9 +186,11 @@ struct ConvStateBody {
     const Index width = columns.value.extent(1);
     const Index tokens = columns.taps.begins(s + 1) - columns.taps.begins(s);
     if (tokens == 0) return;
+    const Index last = columns.taps.order(columns.taps.begins(s + 1) - 1);
+    const Index document = columns.taps.document(last);
     for (Index c = 0; c < columns.columns; ++c) {
       float* to = state.data() + s * state.stride(0) + (c * columns.branches + g) * width;
-      const auto source = columns.at(s, tokens - columns.columns + c, g);
+      const auto source = columns.at(s, document, tokens - columns.columns + c, g);
       const bool zero = source.value == nullptr && source.stored == nullptr;
       for (Index d = 0; d < width; d += lanes.width)
         lanes.store(to + d, zero ? lanes.all(0) : columns.load(lanes, source, g, d), width - d);

@@ -16,7 +16,13 @@ ENGRAM_BEGIN_NAMESPACE
 /// A file open for reading, at offsets of 64 bits. One thread at a time.
 class SeekableFile {
  public:
+  /// Fails with io, also for a directory and for what has no size, such as a pipe, which it does
+  /// not wait for.
   static Result<SeekableFile> open(const std::string& path) {
+    std::error_code error;
+    const std::filesystem::file_status status = std::filesystem::status(path, error);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+      return file_failure("read", path, std::filesystem::is_directory(status) ? EISDIR : ESPIPE);
     errno = 0;
     SeekableFile file;
     file.path_ = path;
@@ -25,11 +31,8 @@ class SeekableFile {
     return file;
   }
 
-  /// Fails with io, also for what has no size: a directory, a pipe.
   Result<Index> size() {
     errno = 0;
-    std::error_code error;
-    if (std::filesystem::is_directory(path_, error)) return file_failure("read", path_, EISDIR);
     if (!seek(0, SEEK_END)) return file_failure("read", path_, errno);
 #if defined(_WIN32)
     const Index end = _ftelli64(file_.get());

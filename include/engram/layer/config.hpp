@@ -16,8 +16,8 @@ struct EngramConfig : AddressingConfig {
   std::int32_t kernel_size = 0;  ///< taps of the short convolution; 0: the model has none
   Index row_multiple = 1;        ///< tables are stored padded to a multiple of this many rows
   bool bias = false;             ///< key and value projections have one
-  float norm_eps = 0;            ///< of the norms of hidden state and keys
-  float conv_eps = 0;            ///< of the norm in front of the convolution
+  float norm_eps = -1;           ///< of the norms of hidden state and keys; -1: not stated
+  float conv_eps = -1;           ///< of the norm in front of the convolution; -1: not stated
 };
 
 ENGRAM_END_NAMESPACE

@@ -23,17 +23,19 @@ ENGRAM_BEGIN_NAMESPACE
 ///   workspace  workspace_bytes(T, S) bytes, any alignment, contents irrelevant.
 ///   device     all of the work on the calling thread; or share i of n: then n threads make the
 ///              same call, each with its share, one barrier and the same workspace.
-/// Memory that the host reaches. Every call checks its arguments first: on any status but ok and io
-/// nothing has been written.
+/// Memory that the host reaches. Every call checks its arguments first, all threads theirs: on any
+/// status but ok and io nothing has been written.
 ///   shape_mismatch   extents disagree (index: the extent expected)
 ///   bad_row          (index: place in [T * H])
 ///   bad_mark, bad_sequence as in FrontEnd
 ///   workspace_small  (index: bytes needed)
-///   invalid_config   the parts do not fit together; check() has the sentence
-///   io               a table's file failed while it was read; `out` and the state are unchanged
-///                    for the tokens of the block of token_tile being read and those behind it
+///   invalid_config   the parts do not fit together (check() has the sentence), the device's share
+///                    is none, or another thread of the call was refused
+///   io, or what the table's reader says: the rows could not be read. `out` and the states are
+///   those
+///                    before token `index`, the first of a block of token_tile
 /// NaN in a token's hidden state makes that branch of that token NaN and nothing else (with a
-/// convolution also what its taps reach).
+/// convolution also what its taps reach). Mark::start begins a document: no tap reaches before it.
 template <class RowTableType, class ProjectionType, class GateType>
 class EngramLayer {
   static_assert(check_projection<ProjectionType>());
@@ -51,6 +53,10 @@ class EngramLayer {
   EngramLayer(RowTableType& table, const ProjectionType& projection, const FusionWeights& weights,
               const FusionConfig& config, GateType gate = {}) noexcept
       : table_(&table), projection_(&projection), weights_(weights), config_(config), gate_(gate) {}
+
+  /// A projection that ends with the statement would be gone at the first call.
+  EngramLayer(RowTableType&, const ProjectionType&&, const FusionWeights&, const FusionConfig&,
+              GateType = {}) = delete;
 
   Index branches() const noexcept { return projection_->branches(); }
   Index width() const noexcept { return projection_->output_width(); }
@@ -85,10 +91,11 @@ class EngramLayer {
   template <class Row, class RowSpace, class Dev = CpuDevice>
   ENGRAM_ALWAYS_INLINE Status gather(View<Row, 2, RowSpace> rows, View<In, 2> e,
                                      const Dev& device = {}) const noexcept {
+    static_assert(check_device<Dev>());
+    if (Status s = agree_on({}, device); !s.ok()) return s;
     const Status read =
         table_->gather(View<const std::remove_const_t<Row>, 2>(on_host(rows)), e, device);
-    device.wait();
-    return read;
+    return agree_on(read, device);
   }
 
   /// Elements to keys [T, G, D] and value [T, D]. Rewrites e where the projection quantises its
@@ -96,9 +103,11 @@ class EngramLayer {
   template <class Dev = CpuDevice>
   ENGRAM_ALWAYS_INLINE Status project(View<In, 2> e, View<Out, 3> keys, View<Out, 2> value,
                                       const Dev& device = {}) const noexcept {
+    static_assert(check_device<Dev>());
+    Status checked = check_keys(keys, value, e.extent(0), branches(), width());
     if (e.extent(1) != projection_->input_width())
-      return {Code::shape_mismatch, 0, projection_->input_width()};
-    if (Status s = check_keys(keys, value, e.extent(0), branches(), width()); !s.ok()) return s;
+      checked = {Code::shape_mismatch, 0, projection_->input_width()};
+    if (Status s = agree_on(checked, device); !s.ok()) return s;
     prepare_inputs(*projection_, e, device);
     project_segments(*projection_, View<const In, 2>(e), 0, keys, device);
     const View<Out, 3> as_segment = View<Out, 3>(value.data(), value.extent(0), 1, width())
@@ -117,15 +126,18 @@ class EngramLayer {
                                    const Dev& device = {}) const noexcept {
     using H = std::remove_const_t<Hidden>;
     static_assert(std::is_same_v<H, Updated>, "engram: hidden and out have the same element type");
+    static_assert(check_device<Dev>());
     const Index tokens = hidden.extent(0);
-    if (!parts_fault().empty()) return {Code::invalid_config};
-    if (Status s = check_keys(keys, value, tokens, branches(), width()); !s.ok()) return s;
-    if (Status s = check_streams(hidden, out, branches(), width(), conv_state_size(), options);
-        !s.ok())
-      return s;
     const Index sequences = sequence_count(options);
     const Index needed = fuse_workspace_bytes(tokens, sequences);
-    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+    const Status checked = [&]() __attribute__((always_inline))->Status {
+      if (!parts_fault().empty()) return {Code::invalid_config};
+      if (Status s = check_keys(keys, value, tokens, branches(), width()); !s.ok()) return s;
+      if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+      return check_streams(hidden, out, branches(), width(), conv_state_size(), options);
+    }
+    ();
+    if (Status s = agree_on(checked, device); !s.ok()) return s;
     Workspace memory(workspace);
     const LayerScratch scratch = take_layer_scratch(memory, tokens, branches(), sequences);
     begin_block(scratch, options, 0, View<const std::int32_t, 2>(), device);
@@ -146,17 +158,22 @@ class EngramLayer {
     using H = std::remove_const_t<Hidden>;
     static_assert(std::is_same_v<H, Updated>, "engram: hidden and out have the same element type");
     const View<const std::remove_const_t<Row>, 2> ids = on_host(rows);
+    static_assert(check_device<Dev>());
     const Index tokens = hidden.extent(0);
-    if (!parts_fault().empty()) return {Code::invalid_config};
-    if (ids.extent(0) != tokens) return {Code::shape_mismatch, 0, tokens};
-    if (ids.extent(1) != columns()) return {Code::shape_mismatch, 0, columns()};
-    if (Status s = check_streams(hidden, out, branches(), width(), conv_state_size(), options);
-        !s.ok())
-      return s;
-    if (Status s = check_row_ids(ids, table_->num_rows()); !s.ok()) return s;
     const Index sequences = sequence_count(options);
     const Index needed = workspace_bytes(tokens, sequences);
-    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+    const Status checked = [&]() __attribute__((always_inline))->Status {
+      if (!parts_fault().empty()) return {Code::invalid_config};
+      if (ids.extent(0) != tokens) return {Code::shape_mismatch, 0, tokens};
+      if (ids.extent(1) != columns()) return {Code::shape_mismatch, 0, columns()};
+      if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+      if (Status s = check_streams(hidden, out, branches(), width(), conv_state_size(), options);
+          !s.ok())
+        return s;
+      return check_row_ids(ids, table_->num_rows());
+    }
+    ();
+    if (Status s = agree_on(checked, device); !s.ok()) return s;
 
     for (Index begin = 0; begin < tokens; begin += token_tile) {
       const Index count = tokens - begin < token_tile ? tokens - begin : token_tile;
@@ -170,7 +187,10 @@ class EngramLayer {
       const View<Out, 3> kv(memory.take<Out>(count * at_once * width()), count, at_once, width());
 
       begin_block(scratch, options, begin, block_ids, device);
-      if (Status s = table_->gather(block_ids, e, device); !s.ok()) return s;
+      if (Status s = table_->gather(block_ids, e, device); !s.ok()) {
+        s.index = begin;
+        return s;
+      }
       prepare_inputs(*projection_, e, device);
       for (Index first = 0; first <= branches(); first += at_once) {
         project_segments(*projection_, View<const In, 2>(e), first, kv, device);

@@ -16,11 +16,10 @@ ENGRAM_BEGIN_NAMESPACE
 /// Arguments that several calls share:
 ///   tokens  [T] int32 or int64 token ids: a View, vector, span or array in memory that the host
 ///           reaches.
-///   marks   [T] or empty: masked positions, document starts, padding slots (ngram/boundary.hpp).
+///   marks   [T] or empty: masked positions, document starts, padding slots (core/mark.hpp).
 ///   rows    [T, L, H] int32 or int64 in memory that the host reaches, token and layer strides
-///   free;
-///           must not overlap the inputs.
-///           Row ids of layer l are in [0, num_rows(l)); padding slots get -1.
+///           free; must not overlap the inputs. Row ids of layer l are in [0, num_rows(l)); padding
+///           slots get -1.
 /// Every call checks its arguments first: on any status but ok nothing has been written.
 ///   shape_mismatch  extents disagree (index: the extent expected)
 ///   bad_token       a token id is negative or beyond the compressor (index: its position); the ids

@@ -24,7 +24,7 @@ ENGRAM_BEGIN_LOOPS
 inline Index layer_scratch_bytes(Index tokens, Index branches, Index sequences) noexcept {
   return static_cast<Index>(
       Workspace::bytes_for<Part>(tokens) + 2 * Workspace::bytes_for<float>(tokens * branches) +
-      3 * Workspace::bytes_for<Index>(tokens) + 2 * Workspace::bytes_for<Index>(sequences + 1));
+      4 * Workspace::bytes_for<Index>(tokens) + 2 * Workspace::bytes_for<Index>(sequences + 1));
 }
 
 /// layer_scratch_bytes() bytes of the workspace.
@@ -34,7 +34,7 @@ inline LayerScratch take_layer_scratch(Workspace& memory, Index tokens, Index br
   s.parts = View<Part, 1>(memory.take<Part>(tokens), tokens);
   s.gates = View<float, 2>(memory.take<float>(tokens * branches), tokens, branches);
   s.factors = View<float, 2>(memory.take<float>(tokens * branches), tokens, branches);
-  for (View<Index, 1>* list : {&s.taps.order, &s.taps.place, &s.taps.sequence})
+  for (View<Index, 1>* list : {&s.taps.order, &s.taps.place, &s.taps.sequence, &s.taps.document})
     *list = View<Index, 1>(memory.take<Index>(tokens), tokens);
   for (View<Index, 1>* list : {&s.taps.begins, &s.starts})
     *list = View<Index, 1>(memory.take<Index>(sequences + 1), sequences + 1);
@@ -43,6 +43,15 @@ inline LayerScratch take_layer_scratch(Workspace& memory, Index tokens, Index br
 
 inline Index sequence_count(const FusionOptions& options) noexcept {
   return options.sequence_starts.size() == 0 ? 1 : options.sequence_starts.extent(0) - 1;
+}
+
+/// The status of a call's arguments once all threads that make the call have checked theirs:
+/// invalid_config when only another's are wrong, or when this thread's share is none.
+template <Device Dev>
+Status agree_on(Status checked, const Dev& device) noexcept {
+  if constexpr (requires { device.valid(); })
+    if (checked.ok() && !device.valid()) checked = {Code::invalid_config};
+  return device.agree(checked.ok()) || !checked.ok() ? checked : Status{Code::invalid_config};
 }
 
 /// shape_mismatch unless keys are [T, G, D] and the value [T, D].
@@ -104,9 +113,11 @@ void mark_parts(const LayerScratch& s, const FusionOptions& o, Index begin,
     const Mark mark = o.marks.size() == 0 ? Mark::token : o.marks(begin + t);
     const bool knocked_out = o.scale.size() != 0 && o.scale(begin + t) == 0;
     const bool no_rows = ids.extent(0) != 0 && ids(t, 0) == -1;
-    s.parts(t) = has(mark, Mark::padding) || no_rows    ? Part::absent
-                 : has(mark, Mark::dead) || knocked_out ? Part::none
-                                                        : Part::full;
+    s.parts(t) = has(mark, Mark::padding) ? Part::absent
+                 : has(mark, Mark::dead)  ? Part::none
+                 : no_rows                ? (knocked_out ? Part::none : Part::absent)
+                 : knocked_out            ? Part::muted
+                                          : Part::full;
   }
 }
 
@@ -118,7 +129,7 @@ inline void order_taps(const LayerScratch& s, const FusionOptions& o, Index begi
     const Index start = (o.sequence_starts.size() == 0 ? whole : o.sequence_starts(i)) - begin;
     s.starts(i) = start < 0 ? 0 : start > count ? count : start;
   }
-  s.taps.fill(s.starts, s.parts);
+  s.taps.fill(s.starts, o.marks.size() == 0 ? o.marks : o.marks.slice(begin, count), s.parts);
 }
 
 template <class Row, Device Dev>

@@ -33,9 +33,10 @@ class DeepseekV41Layer {
   FusionConfig config() const noexcept { return config_; }
 
   /// The layer to call; refers to this object, which must stay where it is meanwhile.
-  EngramLayer<const TableType, Fp8Projection, SignedSqrtGate> layer() const noexcept {
+  EngramLayer<const TableType, Fp8Projection, SignedSqrtGate> layer() const& noexcept {
     return {table_, projection_, weights(), config_, SignedSqrtGate{}};
   }
+  void layer() const&& = delete;
 
  private:
   friend class DeepseekV41Opener;
@@ -132,15 +133,15 @@ class DeepseekV41Opener {
     return map;
   }
 
-  /// The layout; of the released model's geometry only over the released model's map.
+  /// The layout that config.json describes. When it is the released model's, the map must be too.
   Result<Layout> make_checked_layout(const DeepseekV41Config& config, const TokenMap& map) const {
     const Preset released = deepseek_v41_preset();
-    const bool is_released =
-        config.config.compressed_vocab_size == released.config.compressed_vocab_size &&
-        config.config.engram_vocab_size == released.config.engram_vocab_size &&
-        config.config.layer_ids == released.config.layer_ids;
-    Result<Layout> layout =
-        is_released ? make_layout(released, map) : make_layout(config.config, map);
+    const PublishedConstants& known = released.published;
+    if (config.config.compressed_vocab_size == released.config.compressed_vocab_size &&
+        config.config.engram_vocab_size == released.config.engram_vocab_size)
+      if (auto fits = map.expect(known.vocab_size, 0, known.token_map); !fits.ok())
+        return fail(Code::mismatch, {file("tokenizer.json"), ": ", fits.message()});
+    Result<Layout> layout = make_layout(config.config, map);
     for (std::size_t l = 0; layout.ok() && l < config.num_embeddings.size(); ++l)
       if (layout.value().layers[l].rows != config.num_embeddings[l])
         return fail(Code::mismatch,

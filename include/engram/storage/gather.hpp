@@ -40,7 +40,7 @@ Status check_gather_shapes(View<const Row, 2> rows, Index width, View<Out, 2> ou
 ENGRAM_END_LOOPS
 
 /// How many tokens ahead of its use a token's rows are asked for: about 32 rows, or 32 KiB of them.
-/// Fewer leave the memory idle while rows are copied (8 rows of 256 bytes: 25 % slower), more begin
+/// Fewer leave the memory idle while rows are copied (8 rows of 256 bytes: 30 % slower), more begin
 /// to push each other out of the second-level cache.
 ENGRAM_HD constexpr Index tokens_ahead(Index columns, Index row_bytes) noexcept {
   const Index fitting = 32768 / (row_bytes > 0 ? row_bytes : 1);
@@ -84,7 +84,8 @@ struct GatherBody {
 
   /// Small plain rows have a loop of known width. A processor goes no further ahead than some 300
   /// instructions behind one that waits for the address translation of a prefetch, so the fewer
-  /// there are for a row, the more rows are fetched at once (128 bytes: 1.6 times as fast).
+  /// there are for a row, the more rows are fetched at once (128 and 256 bytes: 1.25 times as
+  /// fast).
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     if constexpr (has_no_scales<Codec>) {

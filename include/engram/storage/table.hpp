@@ -64,6 +64,18 @@ class Table {
   ENGRAM_ALWAYS_INLINE Table& operator=(Table&&) = default;
   ENGRAM_ALWAYS_INLINE ~Table() = default;
 
+  /// ok, or mismatch: the table was made for another layout than that of this digest, or has not
+  /// `rows` rows, those of its layer (LayerLayout::rows, with the model's padding). A table or a
+  /// layout without a digest (empty) is compared by its rows alone.
+  ENGRAM_ALWAYS_INLINE Result<void> expect(Index rows, const std::string& digest = {}) const {
+    if (num_rows() != rows)
+      return fail(Code::mismatch, {"table: ", num_rows(), " rows, expected ", rows});
+    if (!digest.empty() && !layout_digest_.empty() && digest != layout_digest_)
+      return fail(Code::mismatch, {"table: made for the layout ", layout_digest_, ", expected ",
+                                   digest, "; its rows would be another's"});
+    return {};
+  }
+
   Index num_rows() const noexcept { return store_.num_rows(); }
   Index row_width() const noexcept { return row_width_; }
   const std::string& layout_digest() const noexcept { return layout_digest_; }

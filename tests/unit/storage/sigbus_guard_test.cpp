@@ -167,7 +167,8 @@ TEST_CASE("sigbus guard: the last guard puts back what was there") {
   const struct sigaction before = current_action();
   // The system's own flags aside, which appear once an action was set at all.
   const auto flags = [](const struct sigaction& action) {
-    return action.sa_flags & (SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART | SA_RESETHAND);
+    return static_cast<unsigned>(action.sa_flags) &
+           static_cast<unsigned>(SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART | SA_RESETHAND);
   };
   const auto same = [&] {
     return current_action().sa_handler == before.sa_handler &&
