@@ -141,13 +141,13 @@ struct HostLanes {
 
   /// x / (1 + e^-x) in every lane; the divisor stays between 1 and 2.
   ENGRAM_ALWAYS_INLINE static Float silu(const Float& x) noexcept {
-    Float small = x;
-    for (int i = 0; i < vectors; ++i) small.part[i] = (F32)((I32)x.part[i] | INT32_MIN);
-    small = exp(small);  // of -|x|
-    Float y = x / (all(1) + small);
+    Float falling = x;
+    for (int i = 0; i < vectors; ++i) falling.part[i] = (F32)((I32)x.part[i] | INT32_MIN);
+    falling = exp(falling);  // of -|x|
+    Float y = x / (all(1) + falling);
     for (int i = 0; i < vectors; ++i) {
       const I32 negative = (I32)x.part[i] >> 31;
-      const F32 times = (F32)(((I32)small.part[i] & negative) | (0x3F800000 & ~negative));
+      const F32 times = (F32)(((I32)falling.part[i] & negative) | (0x3F800000 & ~negative));
       y.part[i] *= times;
     }
     return y;

@@ -178,16 +178,16 @@ template <class Value>
 struct ConvStateBody {
   ConvColumns<Value> columns;
   View<float, 2> state;
+  View<const Index, 1> starts;  ///< [S + 1] of the sequences, in tokens
 
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index s = item / columns.branches;
     const Index g = item % columns.branches;
     const Index width = columns.value.extent(1);
+    if (starts(s + 1) == starts(s)) return;
+    const Index document = columns.taps.document(starts(s + 1) - 1);
     const Index tokens = columns.taps.begins(s + 1) - columns.taps.begins(s);
-    if (tokens == 0) return;
-    const Index last = columns.taps.order(columns.taps.begins(s + 1) - 1);
-    const Index document = columns.taps.document(last);
     for (Index c = 0; c < columns.columns; ++c) {
       float* to = state.data() + s * state.stride(0) + (c * columns.branches + g) * width;
       const auto source = columns.at(s, document, tokens - columns.columns + c, g);

@@ -49,6 +49,15 @@ inline Result<std::string> read_file(const std::string& path) {
   return bytes;
 }
 
+/// read_file() of a regular file; anything else, which might never end, is refused with io.
+inline Result<std::string> read_regular_file(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    return file_failure("read", path, std::filesystem::is_directory(status) ? EISDIR : ESPIPE);
+  return read_file(path);
+}
+
 /// Opens a file in a mode of fopen and writes the parts one after another; `created` says whether
 /// it could be opened. After a failure some of the bytes may be there.
 inline Result<void> write_in_place(const std::string& path, std::span<const Bytes> parts,
@@ -71,10 +80,11 @@ inline Result<void> write_in_place(const std::string& path, std::span<const Byte
 
 /// Replaces or creates the file: writes a new file `path`.tmp0 (or .tmp1, ... when that name is
 /// taken, by whatever it may be), then renames it. After a failure the old file,
-/// if any, is as it was and the temporary one is gone. A symbolic link stays and its target is
-/// replaced. A device, a pipe and what a dangling link names are written in place, where a failure
-/// can leave a part. Not flushed to the disk itself: after a power cut the file may be missing or
-/// empty. Two writers of one path at a time are the caller's error.
+/// if any, is as it was and the temporary one is gone. The new file has the old one's permissions.
+/// A symbolic link stays and its target is replaced. A device, a pipe and what a dangling link
+/// names are written in place, where a failure can leave a part. Not flushed to the disk itself:
+/// after a power cut the file may be missing or empty. Two writers of one path at a time are the
+/// caller's error.
 ///
 /// parts  the file's bytes, one part behind the other.
 ///
@@ -102,6 +112,7 @@ inline Result<void> write_file(const std::string& path, std::span<const Bytes> p
       return file_failure("write", path, written.status().system_error);
   }
   if (!created) return file_failure("write", path, EEXIST);
+  if (fs::exists(there)) fs::permissions(partial, there.permissions(), error);
   fs::rename(partial, target, error);
   if (error) {
     std::remove(partial.c_str());

@@ -140,7 +140,7 @@ inline Result<Index> SafetensorsHeaderReader::read_shape(const Json* value,
       return corrupt({"shape[", i, "] is ",
                       (*sizes)[i].as_integer() ? "negative" : to_string((*sizes)[i].kind()),
                       ", expected an integer from 0 on"});
-    constexpr Index most = std::numeric_limits<Index>::max();
+    constexpr Index most = (std::numeric_limits<Index>::max)();
     if (*size > static_cast<std::uint64_t>(most / bits))
       return corrupt({"the sizes of the shape, multiplied, go beyond 64 bits at shape[", i, "]"});
     tensor.shape.push_back(static_cast<Index>(*size));

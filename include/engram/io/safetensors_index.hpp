@@ -107,7 +107,7 @@ inline Result<void> SafetensorsIndex::add_tensor(const std::string& name, std::s
 }
 
 inline Result<void> SafetensorsIndex::open_listed(const std::string& list) {
-  const Result<std::string> text = read_file(list);
+  const Result<std::string> text = read_regular_file(list);
   if (!text.ok()) return text.failure();
   const Result<WeightMap> map = parse_weight_map(text.value(), list);
   if (!map.ok()) return map.failure();

@@ -61,7 +61,7 @@ class SeekableFile {
 #if defined(_WIN32)
     return _fseeki64(file_.get(), offset, from) == 0;
 #else
-    if (offset > std::numeric_limits<off_t>::max()) errno = EOVERFLOW;
+    if (offset > (std::numeric_limits<off_t>::max)()) errno = EOVERFLOW;
     return errno == 0 && fseeko(file_.get(), static_cast<off_t>(offset), from) == 0;
 #endif
   }

@@ -13,7 +13,8 @@
 ENGRAM_BEGIN_NAMESPACE
 
 /// A table, a projection and a gate, composed. Holds pointers to the first two and views of the
-/// weights, owns nothing; const calls may run concurrently.
+/// weights, owns nothing; const calls may run concurrently where the table's may (a FetchTable's
+/// may not: then each thread has its own, and a layer over it).
 ///
 /// Arguments that several calls share:
 ///   rows       [T, H] int32 or int64, H * row width = M: a layer's slice of the front end's rows,
@@ -129,14 +130,7 @@ class EngramLayer {
     static_assert(check_device<Dev>());
     const Index tokens = hidden.extent(0);
     const Index sequences = sequence_count(options);
-    const Index needed = fuse_workspace_bytes(tokens, sequences);
-    const Status checked = [&]() __attribute__((always_inline))->Status {
-      if (!parts_fault().empty()) return {Code::invalid_config};
-      if (Status s = check_keys(keys, value, tokens, branches(), width()); !s.ok()) return s;
-      if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
-      return check_streams(hidden, out, branches(), width(), conv_state_size(), options);
-    }
-    ();
+    const Status checked = check_fuse(keys, value, hidden, out, workspace, options);
     if (Status s = agree_on(checked, device); !s.ok()) return s;
     Workspace memory(workspace);
     const LayerScratch scratch = take_layer_scratch(memory, tokens, branches(), sequences);
@@ -161,18 +155,7 @@ class EngramLayer {
     static_assert(check_device<Dev>());
     const Index tokens = hidden.extent(0);
     const Index sequences = sequence_count(options);
-    const Index needed = workspace_bytes(tokens, sequences);
-    const Status checked = [&]() __attribute__((always_inline))->Status {
-      if (!parts_fault().empty()) return {Code::invalid_config};
-      if (ids.extent(0) != tokens) return {Code::shape_mismatch, 0, tokens};
-      if (ids.extent(1) != columns()) return {Code::shape_mismatch, 0, columns()};
-      if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
-      if (Status s = check_streams(hidden, out, branches(), width(), conv_state_size(), options);
-          !s.ok())
-        return s;
-      return check_row_ids(ids, table_->num_rows());
-    }
-    ();
+    const Status checked = check_forward(ids, hidden, out, workspace, options);
     if (Status s = agree_on(checked, device); !s.ok()) return s;
 
     for (Index begin = 0; begin < tokens; begin += token_tile) {
@@ -208,6 +191,41 @@ class EngramLayer {
   }
 
  private:
+  /// The arguments of fuse, before anything is written.
+  template <class Key, class Value, class Hidden, class Updated>
+  ENGRAM_ALWAYS_INLINE Status check_fuse(View<Key, 3> keys, View<Value, 2> value,
+                                         View<Hidden, 3> hidden, View<Updated, 3> out,
+                                         View<std::byte, 1> workspace,
+                                         const FusionOptions& options) const noexcept {
+    const Index tokens = hidden.extent(0);
+    if (!parts_fault().empty()) return {Code::invalid_config};
+    if (Status s = check_keys(keys, value, tokens, branches(), width()); !s.ok()) return s;
+    if (Status s = check_streams(hidden, out, branches(), width(), conv_state_size(), options);
+        !s.ok())
+      return s;
+    return check_workspace(workspace, fuse_workspace_bytes(tokens, sequence_count(options)));
+  }
+
+  /// The arguments of forward, before anything is written.
+  template <class Row, class Hidden, class Updated>
+  ENGRAM_ALWAYS_INLINE Status check_forward(View<const Row, 2> ids, View<Hidden, 3> hidden,
+                                            View<Updated, 3> out, View<std::byte, 1> workspace,
+                                            const FusionOptions& options) const noexcept {
+    const Index tokens = hidden.extent(0);
+    if (!parts_fault().empty()) return {Code::invalid_config};
+    if (ids.extent(0) != tokens) return {Code::shape_mismatch, 0, tokens};
+    if (ids.extent(1) != columns()) return {Code::shape_mismatch, 0, columns()};
+    if (Status s = check_streams(hidden, out, branches(), width(), conv_state_size(), options);
+        !s.ok())
+      return s;
+    if (Status s = check_row_ids(ids, table_->num_rows()); !s.ok()) return s;
+    return check_workspace(workspace, workspace_bytes(tokens, sequence_count(options)));
+  }
+
+  static Status check_workspace(View<std::byte, 1> workspace, Index needed) noexcept {
+    return workspace.size() < needed ? Status{Code::workspace_small, 0, needed} : Status{};
+  }
+
   /// All segments when they are small, so that one token costs few meetings of the threads; else
   /// one, so that keys are scored while they are in cache.
   Index segments_at_once(Index tokens) const noexcept {

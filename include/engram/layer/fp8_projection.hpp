@@ -73,9 +73,9 @@ struct QuantiseBody {
         // Four significant bits; below 2^-6 multiples of 2^-9, which are the units of 16384 + x.
         const U32 normal = (magnitude + 0x7FFFF + ((magnitude >> 20) & 1)) & 0xFFF00000;
         const U32 units = (U32)((F32)magnitude + 16384.0f) - to_bits(16384.0f);
-        const U32 small = (U32)(__builtin_convertvector(units, F32) * (1.0f / 512));
+        const U32 subnormal = (U32)(__builtin_convertvector(units, F32) * (1.0f / 512));
         const U32 is_small = (U32)(magnitude < 0x3C800000);
-        const U32 rounded = (small & is_small) | (normal & ~is_small);
+        const U32 rounded = (subnormal & is_small) | (normal & ~is_small);
         values.part[i] = (F32)(rounded | (bits & float_bits::sign)) * scale;
       }
       lanes.store(x, values);

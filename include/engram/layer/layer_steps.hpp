@@ -208,7 +208,8 @@ void update_streams(View<const Value, 2> value, View<const Hidden, 3> hidden, Vi
                                    branches};
   device.for_items(count * branches,
                    ConvUpdateBody<Value, Hidden>{plain, columns, weights.conv, config.dilation});
-  device.for_items(sequence_count(o) * branches, ConvStateBody<Value>{columns, o.conv_state});
+  device.for_items(sequence_count(o) * branches,
+                   ConvStateBody<Value>{columns, o.conv_state, s.starts});
 }
 
 ENGRAM_END_LOOPS

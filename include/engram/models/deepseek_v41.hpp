@@ -83,7 +83,7 @@ class DeepseekV41Opener {
   explicit DeepseekV41Opener(std::string directory) : directory_(std::move(directory)) {}
 
   Result<DeepseekV41> open() {
-    const Result<std::string> text = read_file(file("config.json"));
+    const Result<std::string> text = read_regular_file(file("config.json"));
     if (!text.ok()) return text.failure();
     Result<DeepseekV41Config> config = parse_deepseek_v41_config(text.value(), file("config.json"));
     if (!config.ok()) return config.failure();
@@ -121,7 +121,10 @@ class DeepseekV41Opener {
   }
 
   Result<TokenMap> read_map(const DeepseekV41Config& config) const {
-    const Result<TokenizerJson> tokenizer = read_tokenizer_json(file("tokenizer.json"));
+    const Result<std::string> text = read_regular_file(file("tokenizer.json"));
+    if (!text.ok()) return text.failure();
+    const Result<TokenizerJson> tokenizer =
+        parse_tokenizer_json(text.value(), file("tokenizer.json"));
     if (!tokenizer.ok()) return tokenizer.failure();
     Result<TokenMap> map = build_token_map(tokenizer.value().tokens);
     if (!map.ok()) return map;

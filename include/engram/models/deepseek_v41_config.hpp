@@ -35,7 +35,7 @@ class DeepseekV41ConfigReader {
     const Index heads = integer({"engram_n_heads"}, 1, max_heads);
     out.config.max_ngram_size = static_cast<std::int32_t>(n);
     out.config.n_head_per_ngram = static_cast<std::int32_t>(heads);
-    const Index size = integer({"engram_vocab_size"}, 1, Index{1} << 40);
+    const Index size = integer({"engram_vocab_size"}, 1, INT32_MAX);
     if (failure_.empty())
       out.config.engram_vocab_size.assign(static_cast<std::size_t>(n - 1), size);
     for (const Index id : integers("engram_layer_ids", INT32_MAX))
@@ -54,6 +54,10 @@ class DeepseekV41ConfigReader {
       failure_ =
           sentence({"engram_num_embeddings has ", out.num_embeddings.size(), " entries, expected ",
                     out.config.layer_ids.size(), " as engram_layer_ids"});
+    if (failure_.empty() &&
+        out.columns() * static_cast<Index>(out.num_embeddings.size()) > most_moduli)
+      failure_ = sentence({out.num_embeddings.size(), " layers of ", out.columns(),
+                           " columns, expected at most ", most_moduli, " columns in all"});
     if (failure_.empty() && (out.head_dim % 32 != 0 || out.config.hidden_size % 32 != 0))
       failure_ = sentence({"engram_head_dim is ", out.head_dim, " and hidden_size ",
                            out.config.hidden_size, ", expected multiples of 32"});
@@ -62,6 +66,7 @@ class DeepseekV41ConfigReader {
   }
 
  private:
+  static constexpr Index most_moduli = 2048;  // of V4.1: 48; finding primes takes quadratic time
   using Names = std::initializer_list<const char*>;
 
   /// The member of one of these names; null, and why, when there is none or more than one.
@@ -144,7 +149,8 @@ inline Result<DeepseekV41Config> parse_deepseek_v41_config(std::string_view text
   const Json* object = &root.value();
   if (object->count("text_config") > 1)
     return fail(Code::corrupt, {name, ": text_config occurs twice"});
-  if (const Json* nested = object->find("text_config")) object = nested;
+  if (const Json* nested = object->find("text_config"); nested != nullptr && !nested->is_null())
+    object = nested;
   if (object->as_object() == nullptr)
     return fail(Code::corrupt, {name, ": ", to_string(object->kind()), ", expected an object"});
   return DeepseekV41ConfigReader(*object, name).read();

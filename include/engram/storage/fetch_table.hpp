@@ -25,7 +25,8 @@ struct DecodeBody {
 };
 
 /// A FetchStore's rows, read through a codec with one reader. Refers to the store and to the
-/// caller's memory; moves, is not copied. Not for two threads at once.
+/// caller's memory; moves, is not copied. Not for two threads at once: threads that share a layer's
+/// call have a FetchTable each, and a layer over it each.
 template <class Store, class Codec>
 class FetchTable {
   static_assert(check_fetch_store<Store>());
@@ -54,6 +55,10 @@ class FetchTable {
     return FetchTable(store, codec, row_width, memory);
   }
 
+  ENGRAM_ALWAYS_INLINE FetchTable(FetchTable&&) = default;
+  FetchTable(const FetchTable&) = delete;
+  ENGRAM_ALWAYS_INLINE ~FetchTable() = default;
+
   Index num_rows() const noexcept { return store_->num_rows(); }
   Index row_width() const noexcept { return row_width_; }
 
@@ -62,6 +67,7 @@ class FetchTable {
   ENGRAM_ALWAYS_INLINE Status gather(View<Row, 2> row_ids, View<Out, 2> out,
                                      const CpuDevice& device = {}) noexcept {
     const View<const std::remove_const_t<Row>, 2> rows = row_ids;
+    if (!device.valid()) return {Code::invalid_config};
     if (Status s = check_gather_shapes(rows, row_width_, out); !s.ok()) return s;
     if (Status s = check_row_ids(rows, num_rows()); !s.ok()) return s;
     device.wait();

@@ -16,6 +16,8 @@ ENGRAM_BEGIN_LOOPS
 /// num_rows, or that makes a token have a row in some columns only.
 template <class Row>
 Status check_row_ids(View<const Row, 2> rows, Index num_rows) noexcept {
+  static_assert(std::is_same_v<Row, std::int32_t> || std::is_same_v<Row, std::int64_t>,
+                "engram: row ids are std::int32_t or std::int64_t");
   const auto limit = static_cast<std::uint64_t>(num_rows);
   for (Index t = 0; t < rows.extent(0); ++t) {
     const bool none = rows(t, 0) == -1;

@@ -89,7 +89,8 @@ class Table {
   /// row_ids [T, H] int32 or int64, in [0, num_rows()); a token whose rows are all -1 has none.
   /// out     [T, H * row_width()] float, Bf16 or F16, token stride free, must not overlap the
   ///         table; zeros where a token has no rows.
-  /// Status  shape_mismatch; bad_row (index: place in [T * H]); then nothing was written. io when
+  /// Status  shape_mismatch; bad_row (index: place in [T * H]); invalid_config (no share); then
+  /// nothing was written. io when
   ///         the store's memory failed (a file that shrank, under a SigbusGuard): out is undefined.
   /// Cost    T * H rows read, no allocation.
   /// Threads that share the call meet before it, not behind it: device.wait() before reading what
@@ -101,6 +102,8 @@ class Table {
                   "engram: this table is in memory that the device does not reach");
     using Id = std::remove_const_t<Row>;
     const View<const Id, 2> rows = row_ids;
+    if constexpr (requires { device.valid(); })
+      if (!device.valid()) return {Code::invalid_config};
     if (Status s = check_gather_shapes(rows, row_width_, out); !s.ok()) return s;
     if (Status s = check_row_ids(rows, num_rows()); !s.ok()) return s;
     using Body = GatherBody<decltype(store_.ref()), Codec, Id, Out>;

@@ -23,7 +23,7 @@ constexpr double half_unit = std::is_same_v<T, float> ? 0x1p-24
                              : std::is_same_v<T, F16> ? 0x1p-11
                                                       : 0x1p-8;
 
-enum class Takes { part, passes, is_absent };
+enum class Takes { part, is_muted, passes, is_absent };
 
 /// Counts what is out of tolerance and keeps the first in words.
 struct Report {
@@ -53,10 +53,11 @@ struct Check {
   Takes part_of(Index t) const {
     const bool behind = !batch.starts.empty() && t >= batch.starts.back();
     const Mark mark = batch.marks.empty() ? Mark::token : batch.marks[at(t)];
-    if (behind || has(mark, Mark::padding) || batch.rows[at(t * s().columns)] < 0)
-      return Takes::is_absent;
+    if (behind || has(mark, Mark::padding)) return Takes::is_absent;
+    if (has(mark, Mark::dead)) return Takes::passes;
     const bool zero = !batch.scale.empty() && batch.scale[at(t)] == 0;
-    return has(mark, Mark::dead) || zero ? Takes::passes : Takes::part;
+    if (batch.rows[at(t * s().columns)] < 0) return zero ? Takes::passes : Takes::is_absent;
+    return zero ? Takes::is_muted : Takes::part;
   }
 
   /// Keys and values as gather() and project() give them, held against the product in double.
@@ -88,9 +89,11 @@ struct Check {
     for (Index t = 0; t < batch.tokens; ++t)
       for (Index g = 0; g < s().branches; ++g) {
         const auto tg = at(t * s().branches + g);
-        if (part_of(t) != Takes::part) {
-          report.near(found.scores[tg], 0, 0, "score of a token that passes", t, g, 0);
+        const Takes part = part_of(t);
+        if (part != Takes::part)
           report.near(found.gates[tg], 0, 0, "gate of a token that passes", t, g, 0);
+        if (part != Takes::part && part != Takes::is_muted) {
+          report.near(found.scores[tg], 0, 0, "score of a token that passes", t, g, 0);
           continue;
         }
         std::vector<double> h(at(d));
@@ -149,6 +152,8 @@ struct Check {
   void token(Index t, std::vector<std::vector<double>>& history) {
     const Index d = s().width;
     const Takes part = part_of(t);
+    if (!batch.marks.empty() && has(batch.marks[at(t)], Mark::start))
+      for (std::vector<double>& old : history) std::fill(old.begin(), old.end(), 0.0);
     if (part == Takes::is_absent) return passes(t);
     std::vector<double> column(at(s().branches * d)), memory(column);
     if (part == Takes::part)
