@@ -26,6 +26,14 @@
 #define ENGRAM_ALWAYS_INLINE inline
 #endif
 
+/// Unrolls the loop behind it. nvcc warns of a pragma that only the host compiler behind it knows.
+#if defined(__GNUC__) && !defined(__CUDACC__)
+#define ENGRAM_PRAGMA_(text) _Pragma(#text)
+#define ENGRAM_UNROLL(n) ENGRAM_PRAGMA_(GCC unroll n)
+#else
+#define ENGRAM_UNROLL(n)
+#endif
+
 /// 1 when `Result::value()` may throw; 0 under -fno-exceptions, where it traps.
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define ENGRAM_EXCEPTIONS 1

@@ -9,10 +9,6 @@
 #include <engram/codec/fp8_vectors.hpp>
 #include <engram/core/lanes.hpp>
 
-#if defined(__CUDACC__)
-#pragma nv_diagnostic push
-#pragma nv_diag_suppress 1675  // nvcc hands "GCC unroll" on without knowing it
-#endif
 ENGRAM_BEGIN_NAMESPACE
 
 /// e4m3 with e8m0 per 32. Codes 0x7F and 0xFF and the scale 255 give NaN; scale 0 is 2^-127;
@@ -57,10 +53,10 @@ ENGRAM_ALWAYS_INLINE void decode_block_fp8(const Lanes& lanes, const std::byte* 
   using U32 = typename Lanes::U32;
   const std::uint32_t shift = (scale - 127u) << 23;
   typename Lanes::Float f;
-#pragma GCC unroll 8
+  ENGRAM_UNROLL(8)
   for (int i = 0; i < Lanes::vectors; ++i) {
     U32 bits{};
-#pragma GCC unroll 16
+    ENGRAM_UNROLL(16)
     for (int l = 0; l < Lanes::per_vector; ++l)
       bits[l] = e4m3_values.of[static_cast<std::uint8_t>(codes[i * Lanes::per_vector + l])];
     const U32 magnitude = bits & ~float_bits::sign;
@@ -104,11 +100,11 @@ decode_chunks_fp8(const E4m3Decoder& decoder, const std::byte* codes, const std:
   __builtin_memcpy(shift, &pairs, sizeof shift);
 
   U8x64 top{};
-#pragma GCC unroll 4
+  ENGRAM_UNROLL(4)
   for (int c = 0; c < Chunks; ++c) {
     U16x32 part[2];
     decoder.in_order(codes + 64 * c, part[0], part[1], top);
-#pragma GCC unroll 2
+    ENGRAM_UNROLL(2)
     for (int half = 0; half < 2; ++half) {
       U32x16 by;
       __asm__("vpbroadcastd %1, %0" : "=v"(by) : "m"(shift[2 * c + half]));
@@ -181,6 +177,3 @@ ENGRAM_ALWAYS_INLINE void decode_row(const Lanes& lanes, const Fp8Codec&, RowByt
 }
 
 ENGRAM_END_NAMESPACE
-#if defined(__CUDACC__)
-#pragma nv_diagnostic pop
-#endif

@@ -109,7 +109,7 @@ struct HostLanes {
   ENGRAM_ALWAYS_INLINE static void copy(void* to, const std::byte* from, Index size) noexcept {
     auto* out = static_cast<std::byte*>(to);
     Index i = 0;
-#pragma GCC unroll 4
+    ENGRAM_UNROLL(4)
     for (; i + Bytes <= size; i += Bytes) {
       U32 v;
       __builtin_memcpy(&v, from + i, Bytes);

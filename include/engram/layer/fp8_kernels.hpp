@@ -15,10 +15,6 @@
 #include <engram/core/device.hpp>
 #include <engram/core/view.hpp>
 
-#if defined(__CUDACC__)
-#pragma nv_diagnostic push
-#pragma nv_diag_suppress 1675  // nvcc hands "GCC unroll" on without knowing it
-#endif
 ENGRAM_BEGIN_NAMESPACE
 
 /// Rows of fp8 weights. Row n and its scales make output n.
@@ -69,7 +65,7 @@ ENGRAM_ALWAYS_INLINE
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512bf16"))) void
     add_sums_of_8(const F32x16* acc, float* to) noexcept {
   F32x16 two[4];
-#pragma GCC unroll 4
+  ENGRAM_UNROLL(4)
   for (int i = 0; i < 4; ++i) {
     const F32x16& a = acc[2 * i * Stride];
     const F32x16& b = acc[(2 * i + 1) * Stride];
@@ -78,7 +74,7 @@ ENGRAM_ALWAYS_INLINE
         __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
   }
   F32x16 four[2];
-#pragma GCC unroll 2
+  ENGRAM_UNROLL(2)
   for (int i = 0; i < 2; ++i) {
     const F32x16& a = two[2 * i];
     const F32x16& b = two[2 * i + 1];
@@ -124,21 +120,21 @@ inline constexpr Index fp8_k_stride = fp8_k_block + 32;
     target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512bf16"))) inline void
 multiply_3_by_8(const Bf16* const* x, const Bf16* decoded, Index chunks, float* to) noexcept {
   F32x16 acc[24];
-#pragma GCC unroll 24
+  ENGRAM_UNROLL(24)
   for (int i = 0; i < 24; ++i) acc[i] = F32x16{};
   for (Index k = 0; k < 32 * chunks; k += 32) {
     U16x32 e[3];
-#pragma GCC unroll 3
+    ENGRAM_UNROLL(3)
     for (int t = 0; t < 3; ++t) __builtin_memcpy(&e[t], x[t] + k, 64);
-#pragma GCC unroll 8
+    ENGRAM_UNROLL(8)
     for (int n = 0; n < 8; ++n) {
       U16x32 w;
       __builtin_memcpy(&w, decoded + n * fp8_k_stride + k, 64);
-#pragma GCC unroll 3
+      ENGRAM_UNROLL(3)
       for (int t = 0; t < 3; ++t) dot_bf16(acc[3 * n + t], e[t], w);
     }
   }
-#pragma GCC unroll 3
+  ENGRAM_UNROLL(3)
   for (int t = 0; t < 3; ++t) add_sums_of_8<3>(acc + t, to + t * fp8_tile);
 }
 
@@ -217,14 +213,14 @@ ENGRAM_ALWAYS_INLINE
     multiply_64_codes(const E4m3Decoder& decoder, const std::byte* codes, Index stride,
                       const std::uint16_t* x, F32x16* acc) noexcept {
   U16x32 e[2 * Tokens];
-#pragma GCC unroll 4
+  ENGRAM_UNROLL(4)
   for (int t = 0; t < Tokens; ++t) __builtin_memcpy(&e[2 * t], x + t * (fp8_panel + 32), 128);
-#pragma GCC unroll 8
+  ENGRAM_UNROLL(8)
   for (int r = 0; r < 8 / Tokens; ++r) {
     U16x32 w[2];
     U8x64 top{};
     decoder.in_order(codes + r * stride, w[0], w[1], top);
-#pragma GCC unroll 4
+    ENGRAM_UNROLL(4)
     for (int t = 0; t < Tokens; ++t) {
       dot_bf16(acc[r * Tokens + t], e[2 * t], w[0]);
       dot_bf16(acc[r * Tokens + t], e[2 * t + 1], w[1]);
@@ -243,11 +239,11 @@ multiply_codes(const std::byte* codes, Index stride, const std::uint16_t* x, Ind
   constexpr int rows = 8 / Tokens;
   const E4m3Decoder decoder;
   F32x16 acc[8];
-#pragma GCC unroll 8
+  ENGRAM_UNROLL(8)
   for (int i = 0; i < 8; ++i) acc[i] = F32x16{};
   for (; inputs >= 64; inputs -= 64, codes += 64, x += 64) {
     // The rows that come next, at the same inputs.
-#pragma GCC unroll 8
+    ENGRAM_UNROLL(8)
     for (int r = 0; r < rows; ++r) __builtin_prefetch(codes + (r + rows) * stride, 0, 2);
     multiply_64_codes<Tokens>(decoder, codes, stride, x, acc);
   }
@@ -293,6 +289,3 @@ project_fp8_few(const Fp8Weights& weights, ItemRange outputs, View<const Bf16, 2
 ENGRAM_END_LOOPS
 #endif  // ENGRAM_X86_TARGETS
 ENGRAM_END_NAMESPACE
-#if defined(__CUDACC__)
-#pragma nv_diagnostic pop
-#endif

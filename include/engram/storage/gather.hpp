@@ -53,7 +53,7 @@ ENGRAM_HD constexpr Index tokens_ahead(Index columns, Index row_bytes) noexcept 
 /// Asks for every line of `bytes` bytes, to be in the second-level cache: the queue of misses in
 /// front of the first level is half as long, and fetching into it was 30 % slower.
 ENGRAM_ALWAYS_INLINE void prefetch_lines(const std::byte* at, Index bytes) noexcept {
-#pragma GCC unroll 4
+  ENGRAM_UNROLL(4)
   for (Index b = 0; b < bytes; b += 64) __builtin_prefetch(at + b, 0, 2);
   // The last line begins after the last multiple of 64 when `at` lies far enough within a line.
   if ((reinterpret_cast<std::uintptr_t>(at) & 63) > (static_cast<std::uintptr_t>(-bytes) & 63))
