@@ -211,8 +211,6 @@ constexpr const char* reason(Code code) noexcept {
       return ": a draft token's parent must be -1 or an earlier token";
     case Code::bad_row:
       return ": the row id there is beyond the table, or its token has rows in some columns only";
-    case Code::io:
-      return ": what the rows are in could not be read; a mapped file may have been shortened";
     case Code::bad_sequence:
       return ": sequence starts must begin at 0, never fall, and end inside the batch";
     case Code::shape_mismatch:
