@@ -7,6 +7,8 @@
 
 #include <engram/core/scalar.hpp>
 
+#include <cstddef>
+
 ENGRAM_BEGIN_NAMESPACE
 #if ENGRAM_X86_TARGETS
 
