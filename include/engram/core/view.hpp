@@ -104,7 +104,7 @@ class View {
   /// Elements [begin, begin + count) of dimension 0.
   ENGRAM_HD constexpr View slice(Index begin, Index count) const noexcept {
     View v = *this;
-    v.data_ += begin * stride_[0];
+    if (data_ != nullptr) v.data_ += begin * stride_[0];
     v.extent_[0] = count;
     return v;
   }
@@ -115,7 +115,7 @@ class View {
   ENGRAM_HD constexpr View<T, Rank - 1, Space> at(Index i) const noexcept {
     static_assert(R >= 0 && R < Rank - 1, "engram: a View's last dimension is contiguous");
     View<T, Rank - 1, Space> v;
-    v.data_ = data_ + i * stride_[R];
+    v.data_ = data_ != nullptr ? data_ + i * stride_[R] : nullptr;
     for (int from = 0, to = 0; from < Rank; ++from) {
       if (from == R) continue;
       v.extent_[to] = extent_[from];

@@ -35,6 +35,7 @@ class EigenProjection {
 
   /// e [T, M], out [T, D], token strides free.
   void project(View<const float, 2> e, int segment, Index tile, View<float, 2> out) const noexcept {
+    if (e.extent(0) == 0) return;
     const bool is_value = segment == branches();
     const View<const float, 2> all =
         is_value ? weights_.value : weights_.key.template at<0>(segment);
