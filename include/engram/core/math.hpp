@@ -8,6 +8,7 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
+/// The square root, correctly rounded; NaN below 0.
 ENGRAM_HD ENGRAM_ALWAYS_INLINE float square_root(float x) noexcept {
 #if defined(__CUDA_ARCH__)
   return sqrtf(x);
@@ -16,6 +17,7 @@ ENGRAM_HD ENGRAM_ALWAYS_INLINE float square_root(float x) noexcept {
 #endif
 }
 
+/// e^x as the system's math library gives it.
 ENGRAM_HD ENGRAM_ALWAYS_INLINE float exponential(float x) noexcept {
 #if defined(__CUDA_ARCH__)
   return expf(x);
