@@ -153,6 +153,22 @@ struct HostLanes {
     return y;
   }
 
+  /// The derivative of silu: s + x s (1 - s) with s = 1 / (1 + e^-x).
+  ENGRAM_ALWAYS_INLINE static Float silu_slope(const Float& x) noexcept {
+    Float falling = x;
+    for (int i = 0; i < vectors; ++i) falling.part[i] = (F32)((I32)x.part[i] | INT32_MIN);
+    falling = exp(falling);  // of -|x|
+    const Float upper = all(1) / (all(1) + falling);
+    const Float both = falling * upper * upper;  // s (1 - s), the same for x and -x
+    Float s = upper;
+    for (int i = 0; i < vectors; ++i) {
+      const I32 negative = (I32)x.part[i] >> 31;
+      const F32 times = (F32)(((I32)falling.part[i] & negative) | (0x3F800000 & ~negative));
+      s.part[i] *= times;
+    }
+    return s + x * both;
+  }
+
   /// e^x in every lane: relative error below 2e-7 (5e-6 where -ffast-math may join the parts of
   /// ln(2)); infinity above 88.72, 0 below -87.33; NaN for NaN.
   ENGRAM_ALWAYS_INLINE static Float exp(const Float& x) noexcept {

@@ -48,6 +48,9 @@ class EngramLayer {
   using Out = typename ProjectionType::output_type;
 
  public:
+  using projection_type = ProjectionType;
+  using gate_type = GateType;
+
   /// Tokens that forward takes at a time, so that a long prompt needs no more memory than this.
   static constexpr Index token_tile = 512;
 
@@ -67,6 +70,12 @@ class EngramLayer {
   Index conv_state_size() const noexcept {
     return engram::conv_state_size(weights_.conv.extent(0), config_.dilation, branches(), width());
   }
+
+  RowTableType& table() const noexcept { return *table_; }
+  const ProjectionType& projection() const noexcept { return *projection_; }
+  const FusionWeights& weights() const noexcept { return weights_; }
+  const FusionConfig& config() const noexcept { return config_; }
+  const GateType& gate() const noexcept { return gate_; }
 
   /// ok, or invalid_config and why table, projection and weights do not fit together.
   ENGRAM_ALWAYS_INLINE Result<void> check() const {
