@@ -6,8 +6,10 @@ usage: demo_module.py demo_module_torch.json [--write]
 
 The module is stated with torch's own layers (Linear, RMSNorm, Conv1d) and runs on the CPU in
 float64 and in float32; the file holds the float64 gate and output, the output being what the demo
-adds to the hidden states. Inputs and weights are not stored, they follow from the filler rules in
-the file. --write stores what was found, otherwise a difference above 1e-12 gives exit 1. The module
+adds to the hidden states, and autograd's gradients of sum(upstream * output), rounded to 12 digits.
+Inputs and weights are not stored, they follow from the filler rules in
+the file. --write stores what was found, otherwise a difference above 1e-12 (in gradients: 1e-10 of
+the largest) gives exit 1. The module
 must also reproduce demo_module_vectors.json, looked for beside the file. No test needs Python. The
 file in the repository was made with torch 2.15.0 and numpy 2.4.6.
 """
@@ -69,6 +71,8 @@ RULES = {
     "convolution's input; one gain per branch, each norm over the D values of one branch",
     "gate": "dot = sum(norm(key)*norm(hidden))/sqrt(D); signed_sqrt: "
     "sigmoid(sign(dot)*sqrt(max(|dot|,1e-6))), sign(0) = 0; sigmoid: sigmoid(dot)",
+    "gradients": "of sum(upstream * output) for each array, flat, row-major; upstream [T, G, D] is "
+    "filled as an array of that name with scale 1",
     "output": "v + SiLU(conv(norm(v))), v = gate*value; v alone where kernel is 0; "
     "channel = g*D + d; tap j multiplies position t-(kernel-1-j)*dilation",
 }
@@ -178,6 +182,29 @@ def run(parameters, arrays, dtype):
     return gate.to(torch.float64).numpy(), output.to(torch.float64).numpy()
 
 
+def gradients(parameters, arrays, upstream):
+    """Of sum(upstream * output), in float64, by the names of the arrays."""
+    module = Module(**parameters).to(torch.float64)
+    module.load(arrays)
+    inputs = {
+        a: torch.from_numpy(arrays[a]).to(torch.float64).requires_grad_() for a in ("emb", "hidden")
+    }
+    _, output = module(inputs["emb"], inputs["hidden"])
+    (torch.from_numpy(upstream).to(torch.float64) * output).sum().backward()
+    found = {a: x.grad for a, x in inputs.items()}
+    found["key.weight"] = torch.stack([k.weight.grad for k in module.keys])
+    found["value.weight"] = module.value.weight.grad
+    if parameters["bias"]:
+        found["key.bias"] = torch.stack([k.bias.grad for k in module.keys])
+        found["value.bias"] = module.value.bias.grad
+    found["norm1"] = torch.stack([n.weight.grad for n in module.norms1])
+    found["norm2"] = torch.stack([n.weight.grad for n in module.norms2])
+    if module.conv is not None:
+        found["conv.norm"] = torch.stack([n.weight.grad for n in module.conv_norms])
+        found["conv.weight"] = module.conv.weight.grad
+    return {a: [float(f"{x:.12g}") for x in g.flatten().tolist()] for a, g in found.items()}
+
+
 def difference(a, b):
     return float(numpy.abs(numpy.asarray(a) - numpy.asarray(b)).max())
 
@@ -204,6 +231,8 @@ def case(
     found = dict(name=name, T=T, G=G, D=D, M=M, kernel=kernel, dilation=dilation, bias=bias)
     found.update(gate_form=gate, zero_hidden=list(zero_hidden), arrays=rules)
     found.update(gate=gates.tolist(), output=output.tolist())
+    upstream = fill(f"torch/{name}/upstream", [T, G, D], 1.0, False)
+    found.update(gradients=gradients(module, arrays, upstream))
     return found
 
 
@@ -262,6 +291,11 @@ def main():
     worst = 0.0
     for ours, theirs in zip(found["cases"], stored["cases"], strict=True):
         worst = max(worst, *(difference(ours.pop(key), theirs.pop(key)) for key in numbers))
+        slopes, stored_slopes = ours.pop("gradients"), theirs.pop("gradients")
+        assert slopes.keys() == stored_slopes.keys()
+        for array, values in slopes.items():
+            largest = max(1.0, abs(numpy.asarray(values)).max())
+            worst = max(worst, difference(values, stored_slopes[array]) / largest * 1e-2)
     print(f"{os.path.basename(arguments.vectors)}: differs by {worst:.2e}")
     if worst > 1e-12 or found != stored:
         sys.exit(1)

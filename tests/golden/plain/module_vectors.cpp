@@ -3,8 +3,7 @@
 // The module's published values: gates, the demo's form with its convolution, DeepSeek-V4.1's form
 // to the bf16 bit. Its own main and only the floors, so that it runs wherever the library compiles.
 
-#include "../filler.hpp"
-#include "../json_values.hpp"
+#include "../demo_case.hpp"
 
 #include <engram/engram.hpp>
 #include <engram/layer/fp8_projection.hpp>
@@ -41,49 +40,12 @@ void check_gates(const Value& file) {
   }
 }
 
-/// One case of the demo's module: shapes, filled arrays, expected gates and outputs.
-struct DemoCase {
-  Index tokens, branches, width, inputs, taps, dilation;
-  bool sigmoid = false;
-  std::vector<float> e{}, hidden{}, key{}, key_bias{}, value{}, value_bias{}, norm1{}, norm2{},
-      conv_gain{}, conv{};
-  FusionConfig config{};
-  const Value* gates = nullptr;
-  const Value* output = nullptr;
-};
-
 /// The case's module over its own e, as a table of one row a token.
 template <class GateType>
 void check_demo(const DemoCase& c, GateType gate, const std::string& name) {
-  const Index t = c.tokens, g = c.branches, d = c.width, m = c.inputs;
-  HostStore store = HostStore::make(t, 4 * m).value();
-  for (Index i = 0; i < t; ++i)
-    std::memcpy(store.mutable_ref()(i).codes, c.e.data() + i * m, static_cast<std::size_t>(4 * m));
-  auto table = Table<HostStore, F32Codec>::make(std::move(store), {}, m).value();
-
-  ProjectionWeights<float> weights;
-  weights.key = View<const float, 3>(c.key.data(), g, d, m);
-  weights.value = View<const float, 2>(c.value.data(), d, m);
-  if (!c.key_bias.empty()) weights.key_bias = View<const float, 2>(c.key_bias.data(), g, d);
-  weights.value_bias = c.value_bias;
-  const auto projection = ReferenceProjection<float>::make(weights).value();
-
-  std::vector<float> gain(static_cast<std::size_t>(g * d)), conv(c.conv.size());
-  FusionWeights fusion;
-  check(
-      multiply_gains(View<const float, 2>(c.norm2.data(), g, d),
-                     View<const float, 2>(c.norm1.data(), g, d), View<float, 2>(gain.data(), g, d))
-          .ok(),
-      "gains multiply");
-  fusion.gain = View<const float, 2>(gain.data(), g, d);
-  if (c.taps > 0) {
-    fusion.conv_gain = View<const float, 2>(c.conv_gain.data(), g, d);
-    const View<float, 3> by_tap(conv.data(), c.taps, g, d);
-    check(transpose_conv(View<const float, 2>(c.conv.data(), g * d, c.taps), by_tap).ok(),
-          "the convolution transposes");
-    fusion.conv = by_tap;
-  }
-  const EngramLayer layer(table, projection, fusion, c.config, gate);
+  const Index t = c.tokens, g = c.branches, d = c.width;
+  const DemoModule module(c);
+  const EngramLayer layer(module.table, module.projection, module.fusion, c.config, gate);
   check(layer.check().ok(), name + ": " + layer.check().message());
 
   std::vector<int> rows(static_cast<std::size_t>(t));
@@ -130,7 +92,6 @@ void check_demo_module(const Value& f) {
              f["hidden"].integer(), f["engram_hidden"].integer(),
              f["kernel"].integer(), f["dilation"].integer()};
   const Index t = c.tokens, g = c.branches, d = c.width, m = c.inputs;
-  c.e = demo_array("demo/emb", {t, m}, 0.5);
   c.hidden = demo_array("demo/hidden", {t, g, d}, 0.5);
   c.key = demo_array("demo/key.weight", {g, d, m}, 0.5);
   c.key_bias = demo_array("demo/key.bias", {g, d}, 0.5);
@@ -151,45 +112,11 @@ void check_demo_module(const Value& f) {
 
 void check_torch_module(const Value& file) {
   for (const Value& f : file["cases"].items) {
-    DemoCase c{f["T"].integer(), f["G"].integer(),      f["D"].integer(),
-               f["M"].integer(), f["kernel"].integer(), f["dilation"].integer()};
-    const std::string name = f["name"].text;
-    const auto array = [&](const char* what) {
-      const Value& all = f["arrays"];
-      for (std::size_t i = 0; i < all.keys.size(); ++i) {
-        if (all.keys[i] != what) continue;
-        std::size_t count = 1;
-        for (const std::int64_t n : all[i]["shape"].numbers()) count *= static_cast<std::size_t>(n);
-        std::vector<float> filled =
-            filler_floats("torch/" + name + "/" + what, count, all[i]["scale"].real());
-        if (all[i]["plus_one"].text == "true")
-          for (float& x : filled) x += 1;
-        return filled;
-      }
-      return std::vector<float>();
-    };
-    c.e = array("emb");
-    c.hidden = array("hidden");
-    for (const std::int64_t t : f["zero_hidden"].numbers())
-      std::fill_n(c.hidden.begin() + t * c.branches * c.width, c.branches * c.width, 0.0f);
-    c.key = array("key.weight");
-    c.key_bias = array("key.bias");
-    c.value = array("value.weight");
-    c.value_bias = array("value.bias");
-    c.norm1 = array("norm1");
-    c.norm2 = array("norm2");
-    c.conv_gain = array("conv.norm");
-    c.conv = array("conv.weight");
-    c.config.query_eps = c.config.key_eps = static_cast<float>(file["eps_key_query"].real());
-    c.config.conv_eps = static_cast<float>(file["eps_conv"].real());
-    c.config.dilation = c.dilation;
-    c.config.add_residual = false;
-    c.gates = &f["gate"];
-    c.output = &f["output"];
-    if (f["gate_form"].text == "sigmoid")
-      check_demo(c, SigmoidGate{}, name);
+    const DemoCase c = torch_case(file, f);
+    if (c.sigmoid)
+      check_demo(c, SigmoidGate{}, f["name"].text);
     else
-      check_demo(c, SignedSqrtGate{ZeroScore::sign}, name);
+      check_demo(c, SignedSqrtGate{ZeroScore::sign}, f["name"].text);
   }
 }
 
