@@ -92,6 +92,7 @@ void check_demo_module(const Value& f) {
              f["hidden"].integer(), f["engram_hidden"].integer(),
              f["kernel"].integer(), f["dilation"].integer()};
   const Index t = c.tokens, g = c.branches, d = c.width, m = c.inputs;
+  c.e = demo_array("demo/emb", {t, m}, 0.5);
   c.hidden = demo_array("demo/hidden", {t, g, d}, 0.5);
   c.key = demo_array("demo/key.weight", {g, d, m}, 0.5);
   c.key_bias = demo_array("demo/key.bias", {g, d}, 0.5);
