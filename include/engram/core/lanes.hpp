@@ -6,6 +6,7 @@
 // l, l + 32, l + 64 and so on, and sums over the lanes are taken pairwise in a fixed order. So the
 // order of every sum depends on the number of elements alone, on any processor.
 
+#include <engram/core/math.hpp>
 #include <engram/core/scalar.hpp>
 
 #include <cstddef>
@@ -137,6 +138,25 @@ struct HostLanes {
     for (int half = width / 2; half > 0; half /= 2)
       for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
     return lane[0];
+  }
+
+  /// Whether no lane is NaN or infinite.
+  ENGRAM_ALWAYS_INLINE static bool all_finite(const Float& f) noexcept {
+    I32 outside = {};
+    for (int i = 0; i < vectors; ++i) outside |= ((I32)f.part[i] & INT32_MAX) > 0x7F7FFFFF;
+    std::int32_t lane[per_vector];
+    __builtin_memcpy(lane, &outside, sizeof lane);
+    std::int32_t any = 0;
+    for (int l = 0; l < per_vector; ++l) any |= lane[l];
+    return any == 0;
+  }
+
+  /// The square root of every lane, correctly rounded.
+  ENGRAM_ALWAYS_INLINE static Float sqrt(const Float& x) noexcept {
+    Float y = x;
+    for (int i = 0; i < vectors; ++i)
+      for (int l = 0; l < per_vector; ++l) y.part[i][l] = square_root(x.part[i][l]);
+    return y;
   }
 
   /// x / (1 + e^-x) in every lane; the divisor stays between 1 and 2.

@@ -34,7 +34,8 @@ enum class Code : std::int32_t {
   mismatch = 12,        ///< a size or digest that is not the expected one
   io = 13,              ///< system_error: errno
   out_of_memory = 14,
-  bad_mark = 15,  ///< a mark that is none of those of core/mark.hpp; index: its position
+  bad_mark = 15,    ///< a mark that is none of those of core/mark.hpp; index: its position
+  not_finite = 16,  ///< a gradient that is NaN or infinite; index: the row
 };
 
 /// Outcome of a call: 16 bytes, trivially copyable, crosses C borders, callbacks and threads.
@@ -83,6 +84,8 @@ constexpr const char* to_string(Code code) noexcept {
       return "out_of_memory";
     case Code::bad_mark:
       return "bad_mark";
+    case Code::not_finite:
+      return "not_finite";
   }
   return "unknown";
 }
@@ -219,6 +222,8 @@ constexpr const char* reason(Code code) noexcept {
       return ": the integer type of the row ids cannot hold the table's last row, ";
     case Code::workspace_small:
       return ": the bytes that the workspace must have are ";
+    case Code::not_finite:
+      return ": the gradient of that row is NaN or infinite";
     default:
       return "";
   }

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// One gradient for each row that a step has read: the gradients of all places that read a row,
+// summed. Rows come out in ascending order, and sums do not depend on threads or on how the step
+// was cut into calls: a row's places are added in ascending order in chunks of 64, the chunks' sums
+// in order. Chunks are what threads share, so a row that every token reads is not one thread's
+// work.
+
+#include <engram/addressing/row_sort.hpp>
+#include <engram/core/device.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// Places of one row that are added up at a time.
+inline constexpr Index row_gradient_chunk = 64;
+
+/// Up to 64 places of one row.
+struct RowChunk {
+  std::int32_t first = 0;     ///< of the sorted places
+  std::int32_t unique = 0;    ///< which of the distinct rows
+  std::int32_t partial = -1;  ///< where the sum waits for the row's other chunks; -1: none
+};
+
+/// What the threads of one reduction share; in the workspace.
+struct RowGradientPlan {
+  SortedRows sorted;
+  RowChunk* chunks = nullptr;  ///< [num_chunks + 1], the last one's `first` is the end
+  Index num_chunks = 0;
+  Index num_unique = 0;
+  Index num_partials = 0;
+  Status status;
+};
+
+/// Bytes of workspace for the gradients of `count` row ids, T * H, of rows of `width` elements.
+constexpr Index row_gradient_workspace_bytes(Index count, Index width) noexcept {
+  return static_cast<Index>(row_sort_workspace_bytes(count) +
+                            Workspace::bytes_for<RowGradientPlan>(1) +
+                            Workspace::bytes_for<RowChunk>(count + 1) +
+                            Workspace::bytes_for<float>(count / (row_gradient_chunk / 2) * width));
+}
+
+/// The sum of a chunk's places; the item is the chunk.
+struct RowChunkBody {
+  RowGradientPlan plan;
+  View<const float, 2> gradients;
+  Index columns;
+  View<float, 2> sums;
+  float* partials;
+
+  template <class Lanes>
+  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const RowChunk chunk = plan.chunks[item];
+    const Index width = sums.extent(1);
+    const Index end = plan.chunks[item + 1].first;
+    float* const to = chunk.partial < 0 ? sums.data() + chunk.unique * sums.stride(0)
+                                        : partials + chunk.partial * width;
+    if (width == 64)
+      return add_up(lanes, chunk.first, end, to, std::integral_constant<Index, 64>());
+    if (width == 32)
+      return add_up(lanes, chunk.first, end, to, std::integral_constant<Index, 32>());
+    add_up(lanes, chunk.first, end, to, width);
+  }
+
+ private:
+  ENGRAM_ALWAYS_INLINE const float* at(Index i, Index width) const noexcept {
+    const Index position = plan.sorted.position(i);
+    return gradients.data() + position / columns * gradients.stride(0) + position % columns * width;
+  }
+
+  template <class Lanes, class Width>
+  ENGRAM_ALWAYS_INLINE void add_up(const Lanes& lanes, Index begin, Index end, float* to,
+                                   Width width) const noexcept {
+    constexpr Index ahead = 12;
+    for (Index i = begin; i < end; ++i) {
+      if (i + ahead < plan.sorted.count) {
+        const float* const next = at(i + ahead, width);
+        for (Index d = 0; d < width; d += 16) __builtin_prefetch(next + d);
+      }
+      const float* const from = at(i, width);
+      for (Index d = 0; d < width; d += lanes.width) {
+        auto sum = lanes.load(from + d, width - d);
+        if (i > begin) sum += lanes.load(to + d, width - d);
+        lanes.store(to + d, sum, width - d);
+      }
+    }
+  }
+};
+
+/// Adds the chunks of rows that have several, in order; the item is the chunk, and the first of a
+/// row does the work.
+struct RowPartialsBody {
+  RowGradientPlan plan;
+  View<float, 2> sums;
+  const float* partials;
+
+  template <class Lanes>
+  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const RowChunk first = plan.chunks[item];
+    if (first.partial < 0 || (item > 0 && plan.chunks[item - 1].unique == first.unique)) return;
+    const Index width = sums.extent(1);
+    float* const to = sums.data() + first.unique * sums.stride(0);
+    for (Index c = item; c < plan.num_chunks && plan.chunks[c].unique == first.unique; ++c) {
+      const float* const from = partials + plan.chunks[c].partial * width;
+      for (Index d = 0; d < width; d += lanes.width) {
+        auto sum = lanes.load(from + d, width - d);
+        if (c > item) sum += lanes.load(to + d, width - d);
+        lanes.store(to + d, sum, width - d);
+      }
+    }
+  }
+};
+
+ENGRAM_BEGIN_LOOPS
+
+/// Writes the distinct rows and cuts their places into chunks.
+template <class Row>
+void plan_chunks(RowGradientPlan& plan, View<Row, 1> unique) noexcept {
+  const SortedRows& sorted = plan.sorted;
+  Index last = -1, last_begin = 0;
+  for (Index i = 0; i < sorted.count; ++i) {
+    const Index row = sorted.row(i);
+    const bool is_new = row != last;
+    if (!is_new && (i - last_begin) % row_gradient_chunk != 0) continue;
+    if (is_new) {
+      unique(plan.num_unique++) = static_cast<Row>(row);
+      last = row;
+      last_begin = i;
+    } else {
+      RowChunk& before = plan.chunks[plan.num_chunks - 1];
+      if (before.partial < 0) before.partial = static_cast<std::int32_t>(plan.num_partials++);
+    }
+    plan.chunks[plan.num_chunks++] = {static_cast<std::int32_t>(i),
+                                      static_cast<std::int32_t>(plan.num_unique - 1),
+                                      is_new ? -1 : static_cast<std::int32_t>(plan.num_partials++)};
+  }
+  plan.chunks[plan.num_chunks].first = static_cast<std::int32_t>(sorted.count);
+}
+
+/// Sums the gradients of a step by row.
+///
+/// rows        [T, H] the row ids of the step, int32 or int64; -1: no row.
+/// gradients   [T, H * E] float, token stride free: LayerTraining::backward's to_rows.
+/// num_rows    rows of the table; ids are in [-1, num_rows).
+/// unique      [>= T * H] written from the front: the rows that were read, ascending.
+/// sums        [>= T * H, E] written: the gradient of unique(u) at u. Row stride free.
+/// num_unique  written: how many.
+/// workspace   row_gradient_workspace_bytes(T * H, E) bytes, any alignment.
+/// device      sums are shared among its threads, the sort is the first one's.
+/// Status      bad_row (index: t * H + c), shape_mismatch, workspace_small (index: the bytes),
+///             unsupported as sort_rows; then nothing but the workspace has been written.
+/// Cost        a sort, and one read of the gradients in the order of their rows. No allocation.
+template <class Row, Device Dev = CpuDevice>
+Status reduce_row_gradients(View<Row, 2> rows, View<const float, 2> gradients, Index num_rows,
+                            std::type_identity_t<View<std::remove_const_t<Row>, 1>> unique,
+                            View<float, 2> sums, Index& num_unique, View<std::byte, 1> workspace,
+                            const Dev& device = {}) noexcept {
+  using Id = std::remove_const_t<Row>;
+  const Index count = rows.size();
+  const Index width = sums.extent(1);
+  const Index needed = row_gradient_workspace_bytes(count, width);
+  Status checked;
+  if (gradients.extent(0) != rows.extent(0))
+    checked = {Code::shape_mismatch, 0, rows.extent(0)};
+  else if (width < 1 || gradients.extent(1) != rows.extent(1) * width)
+    checked = {Code::shape_mismatch, 0, rows.extent(1) * width};
+  else if (unique.extent(0) < count || sums.extent(0) < count)
+    checked = {Code::shape_mismatch, 0, count};
+  else if (workspace.size() < needed)
+    checked = {Code::workspace_small, 0, needed};
+  if constexpr (requires { device.valid(); })
+    if (checked.ok() && !device.valid()) checked = {Code::invalid_config};
+  if (!device.agree(checked.ok())) return checked.ok() ? Status{Code::invalid_config} : checked;
+
+  Workspace memory(workspace);
+  RowGradientPlan& plan = *memory.take<RowGradientPlan>(1);
+  RowChunk* const chunks = memory.take<RowChunk>(count + 1);
+  float* const partials = memory.take<float>(count / (row_gradient_chunk / 2) * width);
+  device.for_items(1, [&](const auto&, Index) {
+    plan = {};
+    plan.chunks = chunks;
+    plan.status = sort_rows(View<const Id, 2>(rows), num_rows, plan.sorted, memory);
+    if (plan.status.ok()) plan_chunks(plan, View<Id, 1>(unique));
+  });
+  device.wait();
+  if (!plan.status.ok()) return plan.status;
+  device.for_items(plan.num_chunks, RowChunkBody{plan, gradients, rows.extent(1), sums, partials});
+  if (plan.num_partials > 0)
+    device.for_items(plan.num_chunks, RowPartialsBody{plan, sums, partials});
+  device.wait();
+  num_unique = plan.num_unique;
+  return {};
+}
+
+ENGRAM_END_LOOPS
+ENGRAM_END_NAMESPACE

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Writes a step of training into a table: row -= rate * (direction + decay * row), for the rows
+// that have a gradient. Rows of bf16 are computed in float and rounded at random, up or down with
+// the odds of where they lie: rounded to nearest, steps below half of a last place would be lost
+// for good.
+
+#include <engram/codec/plain.hpp>
+#include <engram/core/device.hpp>
+#include <engram/storage/table.hpp>
+#include <engram/training/row_optimizer.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// What to do with a gradient that is not finite.
+enum class NonFinite : std::int32_t {
+  fail = 0,  ///< Code::not_finite, and nothing is written
+  skip = 1,  ///< that row stays as it is, its state too, and is counted
+};
+
+/// One step of the optimizer.
+struct RowStep {
+  float rate = 0;          ///< learning rate of the rows, their own multiplier included
+  float decay = 0;         ///< weight decay, decoupled from the gradient, of the rows touched
+  std::uint64_t step = 0;  ///< number of the step and
+  std::uint64_t seed = 0;  ///< of the run: with row and element they key the random rounding
+  NonFinite non_finite = NonFinite::fail;
+};
+
+/// 64 random bits for elements 4 e to 4 e + 3 of a row, 16 each: two rounds of SplitMix64's mixer,
+/// so that they are the same on every machine and need no state.
+ENGRAM_HD ENGRAM_ALWAYS_INLINE std::uint64_t rounding_bits(std::uint64_t seed, std::uint64_t step,
+                                                           Index row, Index group) noexcept {
+  std::uint64_t z = seed + 0x9E3779B97F4A7C15u * (step + 1);
+  for (const std::uint64_t word :
+       {static_cast<std::uint64_t>(row), static_cast<std::uint64_t>(group)}) {
+    z = (z ^ word) + 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    z ^= z >> 31;
+  }
+  return z;
+}
+
+/// x rounded to one of its two neighbours: up with the odds `random` / 2^16 gives. What is exact
+/// stays; NaN and infinity too.
+ENGRAM_HD ENGRAM_ALWAYS_INLINE Bf16 round_at_random(float x, std::uint32_t random) noexcept {
+  const std::uint32_t bits = to_bits(x);
+  if ((bits & ~float_bits::sign) >= float_bits::infinity) return to_bf16(x);
+  return {static_cast<std::uint16_t>((bits + (random & 0xFFFF)) >> 16)};
+}
+
+/// The update of one row; the item is its place among the distinct rows.
+template <class Ref, class T, class Row, RowOptimizer Optimizer>
+struct RowUpdateBody {
+  Ref ref;
+  View<const Row, 1> unique;
+  View<const float, 2> sums;
+  View<float, 2> state;
+  Optimizer optimizer;
+  RowStep step;
+
+  template <class Lanes>
+  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    constexpr Index ahead = 16;
+    const Index width = sums.extent(1);
+    if (item + ahead < unique.extent(0)) {
+      const auto next = static_cast<Index>(unique(item + ahead));
+      const std::byte* const codes = ref(next).codes;
+      for (Index b = 0; b < width * Index{sizeof(T)}; b += 64) __builtin_prefetch(codes + b, 1);
+      for (Index i = 0; i < state.extent(1); i += 16) __builtin_prefetch(&state(next, i), 1);
+    }
+    const auto row = static_cast<Index>(unique(item));
+    const float* const g = sums.data() + item * sums.stride(0);
+    if (step.non_finite == NonFinite::skip && !row_is_finite(lanes, g, width)) return;
+    float* const kept = state.extent(1) > 0 ? &state(row, 0) : nullptr;
+    auto* const to = reinterpret_cast<T*>(ref(row).codes);
+    const auto begun = optimizer.begin(lanes, g, kept, width);
+    const auto rate = lanes.all(-step.rate);
+    const auto stays = lanes.all(1.0f - step.rate * step.decay);
+    for (Index d = 0; d < width; d += lanes.width) {
+      const Index left = width - d;
+      const auto moved = stays * lanes.load(to + d, left) +
+                         rate * optimizer.direction(lanes, begun, g, kept, d, width);
+      if constexpr (std::is_same_v<T, float>)
+        lanes.store(to + d, moved, left);
+      else
+        store_at_random(lanes, to + d, moved, row, d, left);
+    }
+  }
+
+  template <class Lanes>
+  ENGRAM_ALWAYS_INLINE static bool row_is_finite(const Lanes& lanes, const float* g,
+                                                 Index width) noexcept {
+    for (Index d = 0; d < width; d += lanes.width)
+      if (!lanes.all_finite(lanes.load(g + d, width - d))) return false;
+    return true;
+  }
+
+ private:
+  template <class Lanes>
+  ENGRAM_ALWAYS_INLINE void store_at_random(const Lanes& lanes, Bf16* to,
+                                            const typename Lanes::Float& moved, Index row, Index d,
+                                            Index left) const noexcept {
+    float lane[Lanes::width];
+    lanes.store(lane, moved);
+    const Index count = left < lanes.width ? left : Index{lanes.width};
+    for (Index group = 0; group * 4 < count; ++group) {
+      std::uint64_t random = rounding_bits(step.seed, step.step, row, d / 4 + group);
+      for (Index l = 4 * group; l < 4 * group + 4 && l < count; ++l, random >>= 16)
+        to[l] = round_at_random(lane[l], static_cast<std::uint32_t>(random));
+    }
+  }
+};
+
+ENGRAM_BEGIN_LOOPS
+
+/// Looks through the sums of this thread's share: how many rows are not finite, and the first.
+template <class Row>
+struct FiniteCheckBody {
+  View<const float, 2> sums;
+  Index* bad;
+  Index* first;
+
+  template <class Lanes>
+  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const float* const g = sums.data() + item * sums.stride(0);
+    for (Index d = 0; d < sums.extent(1); d += lanes.width) {
+      if (lanes.all_finite(lanes.load(g + d, sums.extent(1) - d))) continue;
+      if ((*bad)++ == 0) *first = item;
+      return;
+    }
+  }
+};
+
+/// Moves the rows that have a gradient.
+///
+/// table      rows of float or bf16 in a store that may be written.
+/// unique     [U] their ids, each once, in [0, num_rows()); reduce_row_gradients() gives them.
+/// sums       [U, E] float, row stride free: their gradients.
+/// state      [num_rows(), optimizer.state_width(E)] float, row stride free; zeros at first.
+/// skipped    written: rows left alone by NonFinite::skip, of this thread's share.
+/// Status     not_finite (index: the row, on the thread that found it; -1 on the others): a
+/// gradient
+///            is NaN or infinite; bad_row (index: u), shape_mismatch, invalid_config (no share, or
+///            a rate or decay that is not finite). Nothing has been written then, by no thread.
+/// Cost       one read and write of each row and its state, two reads of the sums. No allocation.
+template <class Row, class Store, class T, RowOptimizer Optimizer, Device Dev = CpuDevice>
+Status update_rows(Table<Store, PlainCodec<T>>& table, View<Row, 1> unique,
+                   std::type_identity_t<View<const float, 2>> sums, View<float, 2> state,
+                   const Optimizer& optimizer, const RowStep& step, Index& skipped,
+                   const Dev& device = {}) noexcept {
+  static_assert(check_mutable_store<Store>());
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, Bf16>,
+                "engram: rows of float and bf16 can be trained");
+  using Id = std::remove_const_t<Row>;
+  const Index count = unique.extent(0);
+  const Index width = table.row_width();
+  Status checked;
+  if (sums.extent(0) < count)
+    checked = {Code::shape_mismatch, 0, count};
+  else if (sums.extent(1) != width)
+    checked = {Code::shape_mismatch, 0, width};
+  else if (const Index per_row = optimizer.state_width(width);
+           per_row > 0 && (state.extent(0) != table.num_rows() || state.extent(1) != per_row))
+    checked = {Code::shape_mismatch, 0, state.extent(1) != per_row ? per_row : table.num_rows()};
+  else if (!is_finite(step.rate) || !is_finite(step.decay))
+    checked = {Code::invalid_config};
+  for (Index u = 0; u < count && checked.ok(); ++u) {
+    const auto row = static_cast<Index>(unique(u));
+    const Index before = u == 0 ? -1 : static_cast<Index>(unique(u - 1));
+    if (row <= before || row >= table.num_rows()) checked = {Code::bad_row, 0, u};
+  }
+  if constexpr (requires { device.valid(); })
+    if (checked.ok() && !device.valid()) checked = {Code::invalid_config};
+  if (!device.agree(checked.ok())) return checked.ok() ? Status{Code::invalid_config} : checked;
+
+  Index bad = 0, first = -1;
+  device.for_items(count, FiniteCheckBody<Id>{sums, &bad, &first});
+  if (!device.agree(bad == 0 || step.non_finite == NonFinite::skip))
+    return {Code::not_finite, 0, first < 0 ? -1 : static_cast<Index>(unique(first))};
+  skipped = bad;
+  using Ref = decltype(table.store().mutable_ref());
+  device.for_items(count, RowUpdateBody<Ref, T, Id, Optimizer>{table.store().mutable_ref(),
+                                                               View<const Id, 1>(unique), sums,
+                                                               state, optimizer, step});
+  device.wait();
+  return {};
+}
+
+ENGRAM_END_LOOPS
+ENGRAM_END_NAMESPACE
