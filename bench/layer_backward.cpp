@@ -138,7 +138,7 @@ void backward(benchmark::State& state) {
                        rows_gradient, to, tape, workspace)
              .ok())
       std::abort();
-    Index found = 0;
+    RowGradients<std::int32_t> found;
     if (!reduce_row_gradients(ids, View<const float, 2>(rows_gradient), num_rows,
                               View<std::int32_t, 1>(unique),
                               View<float, 2>(sums.data(), tokens * columns, row_width), found,

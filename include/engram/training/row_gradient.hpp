@@ -22,6 +22,15 @@ struct RowChunk {
   std::int32_t partial = -1;  ///< where the sum waits for the row's other chunks; -1: none
 };
 
+/// The rows that a step has read and what their gradients add up to. Views of the caller's arrays.
+template <class Row>
+struct RowGradients {
+  View<const Row, 1> rows;      ///< [U] ascending
+  View<const float, 2> sums;    ///< [U, E]
+  Index not_finite = 0;         ///< rows whose sum has a NaN or an infinity
+  Index first_not_finite = -1;  ///< the lowest of them
+};
+
 /// What the threads of one reduction share; in the workspace.
 struct RowGradientPlan {
   SortedRows sorted;
@@ -29,7 +38,18 @@ struct RowGradientPlan {
   Index num_chunks = 0;
   Index num_unique = 0;
   Index num_partials = 0;
+  Index not_finite = 0;
+  Index first_not_finite = INT64_MAX;  ///< place among the distinct rows
   Status status;
+
+  /// A row whose sum is not finite; from any thread, in any order.
+  ENGRAM_ALWAYS_INLINE void note_not_finite(Index place) noexcept {
+    __atomic_add_fetch(&not_finite, 1, __ATOMIC_RELAXED);
+    Index lowest = __atomic_load_n(&first_not_finite, __ATOMIC_RELAXED);
+    while (place < lowest && !__atomic_compare_exchange_n(&first_not_finite, &lowest, place, false,
+                                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+  }
 };
 
 /// Bytes of workspace for the gradients of `count` row ids, T * H, of rows of `width` elements.
@@ -42,7 +62,7 @@ constexpr Index row_gradient_workspace_bytes(Index count, Index width) noexcept 
 
 /// The sum of a chunk's places; the item is the chunk.
 struct RowChunkBody {
-  RowGradientPlan plan;
+  RowGradientPlan* plan;
   View<const float, 2> gradients;
   Index columns;
   View<float, 2> sums;
@@ -50,64 +70,70 @@ struct RowChunkBody {
 
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const RowChunk chunk = plan.chunks[item];
     const Index width = sums.extent(1);
-    const Index end = plan.chunks[item + 1].first;
-    float* const to = chunk.partial < 0 ? sums.data() + chunk.unique * sums.stride(0)
-                                        : partials + chunk.partial * width;
-    if (width == 64)
-      return add_up(lanes, chunk.first, end, to, std::integral_constant<Index, 64>());
-    if (width == 32)
-      return add_up(lanes, chunk.first, end, to, std::integral_constant<Index, 32>());
-    add_up(lanes, chunk.first, end, to, width);
+    if (width == 64) return add_up(lanes, item, std::integral_constant<Index, 64>());
+    if (width == 32) return add_up(lanes, item, std::integral_constant<Index, 32>());
+    add_up(lanes, item, width);
   }
 
  private:
-  ENGRAM_ALWAYS_INLINE const float* at(Index i, Index width) const noexcept {
-    const Index position = plan.sorted.position(i);
+  ENGRAM_ALWAYS_INLINE const float* at(const SortedRows& sorted, Index i,
+                                       Index width) const noexcept {
+    const Index position = sorted.position(i);
+    if (columns == 1 || gradients.stride(0) == columns * width)
+      return gradients.data() + position * (columns == 1 ? gradients.stride(0) : width);
     return gradients.data() + position / columns * gradients.stride(0) + position % columns * width;
   }
 
   template <class Lanes, class Width>
-  ENGRAM_ALWAYS_INLINE void add_up(const Lanes& lanes, Index begin, Index end, float* to,
-                                   Width width) const noexcept {
-    constexpr Index ahead = 12;
-    for (Index i = begin; i < end; ++i) {
-      if (i + ahead < plan.sorted.count) {
-        const float* const next = at(i + ahead, width);
-        for (Index d = 0; d < width; d += 16) __builtin_prefetch(next + d);
+  ENGRAM_ALWAYS_INLINE void add_up(const Lanes& lanes, Index item, Width width) const noexcept {
+    constexpr Index ahead = 16;
+    const SortedRows sorted = plan->sorted;
+    const RowChunk chunk = plan->chunks[item];
+    const Index end = plan->chunks[item + 1].first;
+    float* const to = chunk.partial < 0 ? sums.data() + chunk.unique * sums.stride(0)
+                                        : partials + chunk.partial * width;
+    bool finite = true;
+    for (Index i = chunk.first; i < end; ++i) {
+      if (i + ahead < sorted.count) {
+        const float* const next = at(sorted, i + ahead, width);
+        for (Index d = 0; d < width; d += 16) __builtin_prefetch(next + d, 0, 2);
       }
-      const float* const from = at(i, width);
+      const float* const from = at(sorted, i, width);
       for (Index d = 0; d < width; d += lanes.width) {
         auto sum = lanes.load(from + d, width - d);
-        if (i > begin) sum += lanes.load(to + d, width - d);
+        if (i > chunk.first) sum += lanes.load(to + d, width - d);
         lanes.store(to + d, sum, width - d);
+        if (i + 1 == end) finite = lanes.all_finite(sum) && finite;
       }
     }
+    if (!finite && chunk.partial < 0) plan->note_not_finite(chunk.unique);
   }
 };
 
 /// Adds the chunks of rows that have several, in order; the item is the chunk, and the first of a
 /// row does the work.
 struct RowPartialsBody {
-  RowGradientPlan plan;
+  RowGradientPlan* plan;
   View<float, 2> sums;
   const float* partials;
 
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const RowChunk first = plan.chunks[item];
-    if (first.partial < 0 || (item > 0 && plan.chunks[item - 1].unique == first.unique)) return;
+    const RowChunk* const chunks = plan->chunks;
+    const RowChunk first = chunks[item];
+    if (first.partial < 0 || (item > 0 && chunks[item - 1].unique == first.unique)) return;
     const Index width = sums.extent(1);
     float* const to = sums.data() + first.unique * sums.stride(0);
-    for (Index c = item; c < plan.num_chunks && plan.chunks[c].unique == first.unique; ++c) {
-      const float* const from = partials + plan.chunks[c].partial * width;
-      for (Index d = 0; d < width; d += lanes.width) {
-        auto sum = lanes.load(from + d, width - d);
-        if (c > item) sum += lanes.load(to + d, width - d);
-        lanes.store(to + d, sum, width - d);
-      }
+    bool finite = true;
+    for (Index d = 0; d < width; d += lanes.width) {
+      auto sum = lanes.load(partials + first.partial * width + d, width - d);
+      for (Index c = item + 1; c < plan->num_chunks && chunks[c].unique == first.unique; ++c)
+        sum += lanes.load(partials + chunks[c].partial * width + d, width - d);
+      lanes.store(to + d, sum, width - d);
+      finite = lanes.all_finite(sum) && finite;
     }
+    if (!finite) plan->note_not_finite(first.unique);
   }
 };
 
@@ -144,7 +170,7 @@ void plan_chunks(RowGradientPlan& plan, View<Row, 1> unique) noexcept {
 /// num_rows    rows of the table; ids are in [-1, num_rows).
 /// unique      [>= T * H] written from the front: the rows that were read, ascending.
 /// sums        [>= T * H, E] written: the gradient of unique(u) at u. Row stride free.
-/// num_unique  written: how many.
+/// found       written: the rows and sums that there are, and whether they are finite.
 /// workspace   row_gradient_workspace_bytes(T * H, E) bytes, any alignment.
 /// device      sums are shared among its threads, the sort is the first one's.
 /// Status      bad_row (index: t * H + c), shape_mismatch, workspace_small (index: the bytes),
@@ -153,8 +179,8 @@ void plan_chunks(RowGradientPlan& plan, View<Row, 1> unique) noexcept {
 template <class Row, Device Dev = CpuDevice>
 Status reduce_row_gradients(View<Row, 2> rows, View<const float, 2> gradients, Index num_rows,
                             std::type_identity_t<View<std::remove_const_t<Row>, 1>> unique,
-                            View<float, 2> sums, Index& num_unique, View<std::byte, 1> workspace,
-                            const Dev& device = {}) noexcept {
+                            View<float, 2> sums, RowGradients<std::remove_const_t<Row>>& found,
+                            View<std::byte, 1> workspace, const Dev& device = {}) noexcept {
   using Id = std::remove_const_t<Row>;
   const Index count = rows.size();
   const Index width = sums.extent(1);
@@ -184,11 +210,15 @@ Status reduce_row_gradients(View<Row, 2> rows, View<const float, 2> gradients, I
   });
   device.wait();
   if (!plan.status.ok()) return plan.status;
-  device.for_items(plan.num_chunks, RowChunkBody{plan, gradients, rows.extent(1), sums, partials});
+  device.for_items(plan.num_chunks, RowChunkBody{&plan, gradients, rows.extent(1), sums, partials});
   if (plan.num_partials > 0)
-    device.for_items(plan.num_chunks, RowPartialsBody{plan, sums, partials});
+    device.for_items(plan.num_chunks, RowPartialsBody{&plan, sums, partials});
   device.wait();
-  num_unique = plan.num_unique;
+  found.rows = View<const Id, 1>(unique.data(), plan.num_unique);
+  found.sums = View<const float, 2>(sums).slice(0, plan.num_unique);
+  found.not_finite = plan.not_finite;
+  found.first_not_finite =
+      plan.not_finite == 0 ? -1 : static_cast<Index>(unique(plan.first_not_finite));
   return {};
 }
 

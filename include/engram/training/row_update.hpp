@@ -9,6 +9,7 @@
 #include <engram/codec/plain.hpp>
 #include <engram/core/device.hpp>
 #include <engram/storage/table.hpp>
+#include <engram/training/row_gradient.hpp>
 #include <engram/training/row_optimizer.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -16,7 +17,7 @@ ENGRAM_BEGIN_NAMESPACE
 /// What to do with a gradient that is not finite.
 enum class NonFinite : std::int32_t {
   fail = 0,  ///< Code::not_finite, and nothing is written
-  skip = 1,  ///< that row stays as it is, its state too, and is counted
+  skip = 1,  ///< that row stays as it is, its state too; RowGradients::not_finite has counted it
 };
 
 /// One step of the optimizer.
@@ -51,30 +52,40 @@ ENGRAM_HD ENGRAM_ALWAYS_INLINE Bf16 round_at_random(float x, std::uint32_t rando
   return {static_cast<std::uint16_t>((bits + (random & 0xFFFF)) >> 16)};
 }
 
-/// The update of one row; the item is its place among the distinct rows.
+/// The update of one row; the item is its place among the distinct rows. A row whose gradient is
+/// not finite is left alone.
 template <class Ref, class T, class Row, RowOptimizer Optimizer>
 struct RowUpdateBody {
   Ref ref;
-  View<const Row, 1> unique;
-  View<const float, 2> sums;
+  RowGradients<Row> gradients;
   View<float, 2> state;
   Optimizer optimizer;
   RowStep step;
 
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const Index width = gradients.sums.extent(1);
+    if (width == 64) return move_row(lanes, item, std::integral_constant<Index, 64>());
+    if (width == 32) return move_row(lanes, item, std::integral_constant<Index, 32>());
+    move_row(lanes, item, width);
+  }
+
+ private:
+  template <class Lanes, class Width>
+  ENGRAM_ALWAYS_INLINE void move_row(const Lanes& lanes, Index item, Width width) const noexcept {
     constexpr Index ahead = 16;
-    const Index width = sums.extent(1);
-    if (item + ahead < unique.extent(0)) {
-      const auto next = static_cast<Index>(unique(item + ahead));
+    if (item + ahead < gradients.rows.extent(0)) {
+      const auto next = static_cast<Index>(gradients.rows(item + ahead));
       const std::byte* const codes = ref(next).codes;
-      for (Index b = 0; b < width * Index{sizeof(T)}; b += 64) __builtin_prefetch(codes + b, 1);
-      for (Index i = 0; i < state.extent(1); i += 16) __builtin_prefetch(&state(next, i), 1);
+      for (Index b = 0; b < width * Index{sizeof(T)}; b += 64) __builtin_prefetch(codes + b, 0, 2);
+      const float* const kept = state.data() + next * state.stride(0);
+      for (Index i = 0; i < state.extent(1); i += 16) __builtin_prefetch(kept + i, 0, 2);
     }
-    const auto row = static_cast<Index>(unique(item));
-    const float* const g = sums.data() + item * sums.stride(0);
-    if (step.non_finite == NonFinite::skip && !row_is_finite(lanes, g, width)) return;
-    float* const kept = state.extent(1) > 0 ? &state(row, 0) : nullptr;
+    const auto row = static_cast<Index>(gradients.rows(item));
+    const float* const g = gradients.sums.data() + item * gradients.sums.stride(0);
+    for (Index d = 0; d < width; d += lanes.width)
+      if (!lanes.all_finite(lanes.load(g + d, width - d))) return;
+    float* const kept = state.data() + row * state.stride(0);
     auto* const to = reinterpret_cast<T*>(ref(row).codes);
     const auto begun = optimizer.begin(lanes, g, kept, width);
     const auto rate = lanes.all(-step.rate);
@@ -90,15 +101,6 @@ struct RowUpdateBody {
     }
   }
 
-  template <class Lanes>
-  ENGRAM_ALWAYS_INLINE static bool row_is_finite(const Lanes& lanes, const float* g,
-                                                 Index width) noexcept {
-    for (Index d = 0; d < width; d += lanes.width)
-      if (!lanes.all_finite(lanes.load(g + d, width - d))) return false;
-    return true;
-  }
-
- private:
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void store_at_random(const Lanes& lanes, Bf16* to,
                                             const typename Lanes::Float& moved, Index row, Index d,
@@ -116,51 +118,29 @@ struct RowUpdateBody {
 
 ENGRAM_BEGIN_LOOPS
 
-/// Looks through the sums of this thread's share: how many rows are not finite, and the first.
-template <class Row>
-struct FiniteCheckBody {
-  View<const float, 2> sums;
-  Index* bad;
-  Index* first;
-
-  template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const float* const g = sums.data() + item * sums.stride(0);
-    for (Index d = 0; d < sums.extent(1); d += lanes.width) {
-      if (lanes.all_finite(lanes.load(g + d, sums.extent(1) - d))) continue;
-      if ((*bad)++ == 0) *first = item;
-      return;
-    }
-  }
-};
-
 /// Moves the rows that have a gradient.
 ///
 /// table      rows of float or bf16 in a store that may be written.
-/// unique     [U] their ids, each once, in [0, num_rows()); reduce_row_gradients() gives them.
-/// sums       [U, E] float, row stride free: their gradients.
+/// gradients  as reduce_row_gradients() found them; rows each once, in [0, num_rows()).
 /// state      [num_rows(), optimizer.state_width(E)] float, row stride free; zeros at first.
-/// skipped    written: rows left alone by NonFinite::skip, of this thread's share.
-/// Status     not_finite (index: the row, on the thread that found it; -1 on the others): a
-/// gradient
-///            is NaN or infinite; bad_row (index: u), shape_mismatch, invalid_config (no share, or
-///            a rate or decay that is not finite). Nothing has been written then, by no thread.
-/// Cost       one read and write of each row and its state, two reads of the sums. No allocation.
+/// Status     not_finite (index: the lowest such row): a gradient is NaN or infinite; bad_row
+///            (index: u), shape_mismatch, invalid_config (no share, or a rate or decay that is not
+///            finite). Nothing has been written then.
+/// Cost       one read and write of each row and its state, one read of its gradient; no
+/// allocation.
 template <class Row, class Store, class T, RowOptimizer Optimizer, Device Dev = CpuDevice>
-Status update_rows(Table<Store, PlainCodec<T>>& table, View<Row, 1> unique,
-                   std::type_identity_t<View<const float, 2>> sums, View<float, 2> state,
-                   const Optimizer& optimizer, const RowStep& step, Index& skipped,
+Status update_rows(Table<Store, PlainCodec<T>>& table, const RowGradients<Row>& gradients,
+                   View<float, 2> state, const Optimizer& optimizer, const RowStep& step,
                    const Dev& device = {}) noexcept {
   static_assert(check_mutable_store<Store>());
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, Bf16>,
                 "engram: rows of float and bf16 can be trained");
-  using Id = std::remove_const_t<Row>;
-  const Index count = unique.extent(0);
+  const Index count = gradients.rows.extent(0);
   const Index width = table.row_width();
   Status checked;
-  if (sums.extent(0) < count)
+  if (gradients.sums.extent(0) != count)
     checked = {Code::shape_mismatch, 0, count};
-  else if (sums.extent(1) != width)
+  else if (gradients.sums.extent(1) != width)
     checked = {Code::shape_mismatch, 0, width};
   else if (const Index per_row = optimizer.state_width(width);
            per_row > 0 && (state.extent(0) != table.num_rows() || state.extent(1) != per_row))
@@ -168,23 +148,19 @@ Status update_rows(Table<Store, PlainCodec<T>>& table, View<Row, 1> unique,
   else if (!is_finite(step.rate) || !is_finite(step.decay))
     checked = {Code::invalid_config};
   for (Index u = 0; u < count && checked.ok(); ++u) {
-    const auto row = static_cast<Index>(unique(u));
-    const Index before = u == 0 ? -1 : static_cast<Index>(unique(u - 1));
+    const auto row = static_cast<Index>(gradients.rows(u));
+    const Index before = u == 0 ? -1 : static_cast<Index>(gradients.rows(u - 1));
     if (row <= before || row >= table.num_rows()) checked = {Code::bad_row, 0, u};
   }
+  if (checked.ok() && gradients.not_finite > 0 && step.non_finite == NonFinite::fail)
+    checked = {Code::not_finite, 0, gradients.first_not_finite};
   if constexpr (requires { device.valid(); })
     if (checked.ok() && !device.valid()) checked = {Code::invalid_config};
   if (!device.agree(checked.ok())) return checked.ok() ? Status{Code::invalid_config} : checked;
 
-  Index bad = 0, first = -1;
-  device.for_items(count, FiniteCheckBody<Id>{sums, &bad, &first});
-  if (!device.agree(bad == 0 || step.non_finite == NonFinite::skip))
-    return {Code::not_finite, 0, first < 0 ? -1 : static_cast<Index>(unique(first))};
-  skipped = bad;
   using Ref = decltype(table.store().mutable_ref());
-  device.for_items(count, RowUpdateBody<Ref, T, Id, Optimizer>{table.store().mutable_ref(),
-                                                               View<const Id, 1>(unique), sums,
-                                                               state, optimizer, step});
+  device.for_items(count, RowUpdateBody<Ref, T, Row, Optimizer>{table.store().mutable_ref(),
+                                                                gradients, state, optimizer, step});
   device.wait();
   return {};
 }

@@ -4,6 +4,7 @@
 #include <engram/training/row_gradient.hpp>
 #include <random.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -49,6 +50,7 @@ struct Reduced {
   std::vector<std::int32_t> unique;
   std::vector<float> sums;
   Index count = -1;
+  std::pair<Index, Index> not_finite{};
   Status status;
   bool operator==(const Reduced& o) const {
     return count == o.count && unique == o.unique && sums.size() == o.sums.size() &&
@@ -64,11 +66,11 @@ Reduced reduce(const Step& step, Index num_rows, Index threads = 1) {
   std::vector<std::byte> workspace(at(row_gradient_workspace_bytes(count, step.width)));
   Barrier barrier;
   std::vector<Status> statuses(at(threads));
-  std::vector<Index> counts(at(threads), -1);
+  std::vector<RowGradients<std::int32_t>> found(at(threads));
   const auto work = [&](Index i) {
     statuses[at(i)] =
         reduce_row_gradients(step.ids(), step.values(), num_rows, View<std::int32_t, 1>(r.unique),
-                             View<float, 2>(r.sums.data(), count, step.width), counts[at(i)],
+                             View<float, 2>(r.sums.data(), count, step.width), found[at(i)],
                              View<std::byte, 1>(workspace), CpuDevice{{i, threads}, &barrier});
   };
   std::vector<std::thread> others;
@@ -76,10 +78,14 @@ Reduced reduce(const Step& step, Index num_rows, Index threads = 1) {
   work(0);
   for (std::thread& t : others) t.join();
   r.status = statuses[0];
-  r.count = counts[0];
+  r.count = found[0].rows.extent(0);
+  r.not_finite = {found[0].not_finite, found[0].first_not_finite};
+  CHECK(found[0].rows.data() == r.unique.data());
+  CHECK(found[0].sums.data() == r.sums.data());
   for (Index i = 1; i < threads; ++i) {
     CHECK(statuses[at(i)].ok() == r.status.ok());
-    CHECK(counts[at(i)] == r.count);
+    CHECK(found[at(i)].rows.extent(0) == r.count);
+    CHECK(found[at(i)].first_not_finite == r.not_finite.second);
   }
   return r;
 }
@@ -144,33 +150,50 @@ TEST_CASE("row gradients without rows, and refusals that write nothing") {
 
   std::vector<std::int32_t> unique(8, -7);
   std::vector<float> sums(24, 77.0f);
-  Index count = -9;
+  RowGradients<std::int32_t> found;
   std::vector<std::byte> workspace(at(row_gradient_workspace_bytes(8, 3)));
   const auto is = [&](Status status, Code code, Index index) {
     CHECK(status == Status{code, 0, index});
     CHECK(unique == std::vector<std::int32_t>(8, -7));
     CHECK(sums == std::vector<float>(24, 77.0f));
-    CHECK(count == -9);
+    CHECK(found.rows.data() == nullptr);
   };
   const View<std::int32_t, 1> to_unique(unique);
   const View<float, 2> to_sums(sums.data(), 8, 3);
   const View<std::byte, 1> bytes(workspace);
-  is(reduce_row_gradients(step.ids(), step.values().slice(0, 3), 10, to_unique, to_sums, count,
+  is(reduce_row_gradients(step.ids(), step.values().slice(0, 3), 10, to_unique, to_sums, found,
                           bytes),
      Code::shape_mismatch, 4);
   is(reduce_row_gradients(step.ids(), View<const float, 2>(step.gradients.data(), 4, 5), 10,
-                          to_unique, to_sums, count, bytes),
+                          to_unique, to_sums, found, bytes),
      Code::shape_mismatch, 6);
-  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique.slice(0, 7), to_sums, count,
+  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique.slice(0, 7), to_sums, found,
                           bytes),
      Code::shape_mismatch, 8);
-  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique, to_sums, count,
+  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique, to_sums, found,
                           bytes.slice(0, bytes.size() - 1)),
      Code::workspace_small, bytes.size());
   step.rows[5] = 10;
-  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique, to_sums, count, bytes),
+  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique, to_sums, found, bytes),
      Code::bad_row, 5);
-  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique, to_sums, count, bytes,
+  is(reduce_row_gradients(step.ids(), step.values(), 10, to_unique, to_sums, found, bytes,
                           CpuDevice{{1, 1}, nullptr}),
      Code::invalid_config, -1);
+}
+
+TEST_CASE("sums that are not finite are counted, and the lowest row is named") {
+  Step step(300, 2, 40, 20, 3);
+  const auto spoil = [&](Index place, float with) {
+    step.gradients[at(place * 40 + 39)] = with;
+    return step.rows[at(place)];
+  };
+  CHECK(reduce(step, 20).not_finite == std::pair<Index, Index>{0, -1});
+  std::vector<std::int32_t> bad;
+  for (Index place = 0; place < 600 && bad.size() < 3; place += 7)
+    if (step.rows[at(place)] >= 0 &&
+        std::find(bad.begin(), bad.end(), step.rows[at(place)]) == bad.end())
+      bad.push_back(spoil(place, bad.empty() ? std::nanf("") : INFINITY));
+  const Index lowest = *std::min_element(bad.begin(), bad.end());
+  for (const Index threads : {1, 4})
+    CHECK(reduce(step, 20, threads).not_finite == std::pair<Index, Index>{3, lowest});
 }
