@@ -34,7 +34,9 @@ void Attention::rotate(Matrix& qkv, float sign) const {
     for (Index head = 0; head < 2 * heads_; ++head) {  // queries, then keys
       auto first = qkv.row(t).segment(head * head_width_, half).array();
       auto second = qkv.row(t).segment(head * head_width_ + half, half).array();
-      const Eigen::Array<float, 1, Eigen::Dynamic> turned = first * c - second * s;
+      // Of at most 64 elements, so that it needs no heap.
+      const Eigen::Array<float, 1, Eigen::Dynamic, Eigen::RowMajor, 1, 64> turned =
+          first * c - second * s;
       second = first * s + second * c;
       first = turned;
     }

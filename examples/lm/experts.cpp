@@ -20,21 +20,21 @@ void SwiGlu::forward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::Re
 }
 
 void SwiGlu::backward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::Ref<Matrix> up_out,
-                      Eigen::Ref<const Matrix> inner, Eigen::Ref<Matrix> to_inner,
+                      Eigen::Ref<Matrix> inner, Eigen::Ref<Matrix> to_inner,
                       Eigen::Ref<const Matrix> to_y, Eigen::Ref<Matrix> to_x,
                       float* gradients) const {
   const Index w = down.columns;
   down.in(gradients).noalias() += to_y.transpose() * inner;
   to_inner.noalias() = to_y * down.in(weights);
-  for (Index r = 0; r < up_out.rows(); ++r) {
-    auto gate = up_out.row(r).head(w).array();
-    auto value = up_out.row(r).tail(w).array();
-    const auto to = to_inner.row(r).array();
-    const Eigen::Array<float, 1, Eigen::Dynamic> sigmoid = 1 / (1 + (-gate).exp());
-    const Eigen::Array<float, 1, Eigen::Dynamic> silu = gate * sigmoid;
-    gate = to * value * (sigmoid + silu * (1 - sigmoid));
-    value = to * silu;
-  }
+  auto gate = up_out.leftCols(w).array();
+  auto value = up_out.rightCols(w).array();
+  // With s = 1 / (1 + e^-gate): to the value goes to gate s, to the gate to value s (1 + gate (1 -
+  // s)).
+  inner.array() = 1 / (1 + (-gate).exp());
+  to_inner.array() *= inner.array();
+  inner.array() = to_inner.array() * (1 + gate * (1 - inner.array())) * value;
+  value = to_inner.array() * gate;
+  gate = inner.array();
   up.in(gradients).noalias() += up_out.transpose() * x;
   to_x.noalias() = up_out * up.in(weights);
 }

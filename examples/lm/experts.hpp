@@ -20,9 +20,9 @@ struct SwiGlu {
   /// x [n, D], up_out [n, 2 W], inner [n, W], y [n, D].
   void forward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::Ref<Matrix> up_out,
                Eigen::Ref<Matrix> inner, Eigen::Ref<Matrix> y) const;
-  /// `up_out` becomes its own gradient. to_x is written.
+  /// `up_out` becomes its own gradient, `inner` and `to_inner` are used up. to_x is written.
   void backward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::Ref<Matrix> up_out,
-                Eigen::Ref<const Matrix> inner, Eigen::Ref<Matrix> to_inner,
+                Eigen::Ref<Matrix> inner, Eigen::Ref<Matrix> to_inner,
                 Eigen::Ref<const Matrix> to_y, Eigen::Ref<Matrix> to_x, float* gradients) const;
 };
 

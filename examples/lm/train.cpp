@@ -12,7 +12,7 @@ namespace engram::lm {
 namespace {
 
 constexpr Index part_sequences = 8;  // of a batch, that one thread takes; fixes the order of sums
-constexpr Index range = 65536;       // weights that one thread moves at a time
+constexpr Index range = 16384;       // weights that one thread moves at a time
 constexpr float beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f;
 
 }  // namespace
@@ -104,18 +104,14 @@ struct Trainer::State {
     const auto n = static_cast<float>(done + 1);
     const float correct1 = 1 / (1 - std::pow(beta1, n)), correct2 = 1 / (1 - std::pow(beta2, n));
     workers.run((size + range - 1) / range, [&](Index r) {
-      const Index begin = r * range, end = std::min(begin + range, size);
-      float* const w = network.weights.data();
-      float* const m = first_moment.data();
-      float* const v = second_moment.data();
-      const float* const g = gradients[0].data();
-      const float* const decay = decays.data();
-      for (Index i = begin; i < end; ++i) {
-        const float x = g[i] * scale;
-        m[i] = beta1 * m[i] + (1 - beta1) * x;
-        v[i] = beta2 * v[i] + (1 - beta2) * x * x;
-        w[i] -= rate_now * (decay[i] * w[i] + m[i] * correct1 / (std::sqrt(v[i] * correct2) + eps));
-      }
+      const Index begin = r * range, count = std::min(range, size - begin);
+      using Array = Eigen::Map<Eigen::ArrayXf>;
+      Array w(network.weights.data() + begin, count), m(first_moment.data() + begin, count),
+          v(second_moment.data() + begin, count), g(gradients[0].data() + begin, count);
+      const Array decay(decays.data() + begin, count);
+      m = beta1 * m + (1 - beta1) * scale * g;
+      v = beta2 * v + (1 - beta2) * (scale * g).square();
+      w -= rate_now * (decay * w + m * correct1 / ((v * correct2).sqrt() + eps));
     });
   }
 
