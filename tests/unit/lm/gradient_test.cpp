@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The small language model: gradients of all weights and rows against differences of the loss, the
+// same bits for any number of threads, what it costs, what it refuses.
+#if __has_include(<Eigen/Core>) && __has_include("lm/train.hpp")
+
+#include <catch.hpp>
+#include <contains.hpp>
+#include <random.hpp>
+
+#include "lm/network.hpp"
+#include "lm/train.hpp"
+
+#include <cmath>
+#include <cstring>
+
+using namespace engram;
+
+namespace {
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+TokenMap identity_map(Index size) {
+  std::vector<std::int32_t> canonical;
+  for (Index i = 0; i < size; ++i) canonical.push_back(static_cast<std::int32_t>(i));
+  return TokenMap::make(canonical).value();
+}
+
+lm::ModelConfig tiny(Index branches, bool memory) {
+  lm::ModelConfig c;
+  c.vocab_size = 13;
+  c.width = 8;
+  c.blocks = 2;
+  c.context = 6;
+  c.heads = 2;
+  c.experts = 4;
+  c.expert_width = 5;
+  c.top_k = 2;
+  c.shared_width = 3;
+  c.branches = branches;
+  if (!memory) return c;
+  c.memory.emplace();
+  c.memory->rows_per_head = {11, 17};
+  c.memory->row_width = 3;
+  c.memory->taps = 2;
+  return c;
+}
+
+std::vector<std::int32_t> random_tokens(Index count, Index vocab, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<std::int32_t> tokens;
+  for (Index i = 0; i < count; ++i)
+    tokens.push_back(static_cast<std::int32_t>(random.below(vocab)));
+  return tokens;
+}
+
+/// A network away from its start, where some gradients are 0.
+std::unique_ptr<lm::Network> moved_network(const lm::ModelConfig& config) {
+  auto network = lm::Network::make(config, identity_map(config.vocab_size)).value();
+  Random random(5);
+  const auto jitter = [&] {
+    return static_cast<float>(static_cast<double>(random.bits() >> 11) * 0x1p-52 - 1);
+  };
+  for (float& w : network->weights) w += 0.3f * jitter();
+  if (network->memory)
+    for (Index r = 0; r < network->memory->table().num_rows(); ++r) {
+      auto* const row =
+          reinterpret_cast<float*>(network->memory->table().store().mutable_ref()(r).codes);
+      for (Index d = 0; d < network->memory->row_width(); ++d) row[d] = jitter();
+    }
+  return network;
+}
+
+/// The sum of all losses, and which experts were taken.
+double loss_of(const lm::Network& network, const std::vector<std::int32_t>& tokens, Index sequences,
+               std::vector<Index>& routes) {
+  lm::Network::Tape tape;
+  REQUIRE(network.begin(tokens.data(), sequences, tape).ok());
+  REQUIRE(network.forward(tape).ok());
+  routes.clear();
+  for (const auto& block : tape.blocks)
+    routes.insert(routes.end(), block.experts.chosen.begin(), block.experts.chosen.end());
+  double sum = 0;
+  for (const float x : tape.losses) sum += double{x};
+  return sum;
+}
+
+/// The differences that moving *value makes, with steps of that size; false where an expert
+/// changes.
+bool difference(const lm::Network& network, const std::vector<std::int32_t>& tokens,
+                Index sequences, float* value, float step, double& slope) {
+  std::vector<Index> routes, others;
+  (void)loss_of(network, tokens, sequences, routes);
+  const float kept = *value;
+  double sums[4];
+  const float places[4] = {-2, -1, 1, 2};
+  bool same = true;
+  for (int i = 0; i < 4; ++i) {
+    *value = kept + places[i] * step;
+    sums[i] = loss_of(network, tokens, sequences, others);
+    same = same && others == routes;
+  }
+  *value = kept;
+  slope = (sums[0] - 8 * sums[1] + 8 * sums[2] - sums[3]) / (12 * double{step});
+  return same;
+}
+
+void check_gradients(const lm::ModelConfig& config) {
+  const auto network = moved_network(config);
+  const Index sequences = 3;
+  const auto tokens = random_tokens(sequences * (config.context + 1), config.vocab_size, 2);
+  const Index positions = sequences * config.context;
+  lm::Network::Tape tape;
+  std::vector<float> gradients(network->weights.size());
+  const Index row_values =
+      network->memory ? network->memory->columns() * network->memory->row_width() : 0;
+  std::vector<float> to_rows(at(positions * row_values));
+  REQUIRE(network->begin(tokens.data(), sequences, tape).ok());
+  REQUIRE(network->forward_backward(tape, 1, gradients.data(), to_rows.data()).ok());
+
+  int compared = 0, faults = 0;
+  const auto compare = [&](float* value, float found, std::size_t i, const char* what) {
+    // Where an expert changes, or a score is so near 0 that the gate's root bends within a step,
+    // differences say nothing.
+    double slope = 0, finer = 0;
+    if (!difference(*network, tokens, sequences, value, 0.01f, slope) ||
+        !difference(*network, tokens, sequences, value, 0.005f, finer) ||
+        std::fabs(slope - finer) > 1e-3 + 2e-3 * std::fabs(slope))
+      return;
+    ++compared;
+    if (std::fabs(found - slope) <= 2e-3 + 5e-3 * std::fabs(slope)) return;
+    if (faults++ < 3)
+      UNSCOPED_INFO(what << " " << i << ": gradient " << found << ", by differences " << slope);
+  };
+  for (std::size_t i = 0; i < gradients.size(); ++i)
+    compare(&network->weights[i], gradients[i], i, "weight");
+  if (network->memory) {
+    const Index width = network->memory->row_width();
+    std::vector<float> of_rows(at(network->memory->table().num_rows() * width));
+    for (Index i = 0; i < positions * network->memory->columns(); ++i)
+      for (Index d = 0; d < width; ++d)
+        of_rows[at(tape.memory.rows[at(i)] * width + d)] += to_rows[at(i * width + d)];
+    for (std::size_t i = 0; i < of_rows.size(); ++i)
+      compare(reinterpret_cast<float*>(network->memory->table().store().mutable_ref()(0).codes) + i,
+              of_rows[i], i, "row element");
+  }
+  CHECK(faults == 0);
+  CHECK(compared > static_cast<int>(gradients.size()) / 2);
+}
+
+}  // namespace
+
+TEST_CASE("gradients of the whole model are its loss's differences") {
+  for (const Index branches : {1, 3})
+    for (const bool memory : {false, true}) {
+      INFO(branches << " branches, memory " << memory);
+      check_gradients(tiny(branches, memory));
+    }
+}
+
+TEST_CASE("training gives the same bits for any number of threads, and learns") {
+  const lm::ModelConfig config = tiny(1, true);
+  const auto run = [&](Index threads, double& last) {
+    auto model = lm::Model::make(config, identity_map(config.vocab_size)).value();
+    auto trainer =
+        lm::Trainer::make(model, {.steps = 60, .peak_rate = 0.02f, .threads = threads}).value();
+    for (std::uint64_t step = 0; step < 60; ++step) {
+      // Each token is the sum of the two before it.
+      std::vector<std::int32_t> tokens = random_tokens(20 * 7, 13, step);
+      for (std::size_t i = 0; i < tokens.size(); ++i)
+        if (i % 7 >= 2) tokens[i] = (tokens[i - 1] + tokens[i - 2]) % 13;
+      last = trainer.step(View<const std::int32_t, 2>(tokens.data(), 20, 7)).value();
+    }
+    CHECK(trainer.steps_done() == 60);
+    return model.network().weights;
+  };
+  double one = 0, two = 0;
+  const auto first = run(1, one);
+  CHECK(run(2, two) == first);
+  CHECK(one == two);
+  CHECK(one < 2.2);  // from ln 13 = 2.56; the first position cannot be known
+}
+
+TEST_CASE("the demo's model costs what it says") {
+  lm::ModelConfig without, with;
+  with.experts = 36;
+  with.shared_width = 100;
+  with.memory.emplace();
+  const auto map = identity_map(2048);
+  const auto a = lm::Model::make(without, map).value().parameters();
+  const auto b = lm::Model::make(with, map).value().parameters();
+  CHECK(std::fabs(static_cast<double>(a.total) / static_cast<double>(b.total) - 1) < 0.01);
+  CHECK(std::fabs(static_cast<double>(a.active) / static_cast<double>(b.active) - 1) < 0.01);
+  with.memory->rows_per_head = {1, 1};
+  const auto c = lm::Model::make(with, map).value();
+  CHECK(c.network().memory->table().num_rows() == 4);
+  CHECK(c.parameters().active == b.active);
+}
+
+TEST_CASE("evaluation watches losses, gates and norms, and knocks the memory out") {
+  const lm::ModelConfig config = tiny(3, true);
+  auto model = lm::Model::make(config, identity_map(13)).value();
+  model.network().weights = moved_network(config)->weights;
+  const auto tokens = random_tokens(19 * 7, 13, 9);
+  const View<const std::int32_t, 2> view(tokens.data(), 19, 7);
+  std::vector<float> losses(19 * 6), gates(losses), norms(losses);
+  const lm::Watched watched{View<float, 2>(losses.data(), 19, 6),
+                            View<float, 2>(gates.data(), 19, 6),
+                            View<float, 2>(norms.data(), 19, 6)};
+  const double loss = lm::evaluate(model, view, 2, false, watched).value();
+  double sum = 0;
+  for (const float x : losses) sum += double{x};
+  CHECK(loss == Approx(sum / (19 * 6)));
+  CHECK(loss == lm::evaluate(model, view, 1).value());
+  CHECK(gates[5] > 0);
+  CHECK(norms[5] == 0);  // its rows are zero
+  CHECK(lm::evaluate(model, view, 1, true).value() == loss);
+}
+
+TEST_CASE("the model refuses what cannot work, and a step that is not finite moves nothing") {
+  lm::ModelConfig config = tiny(1, true);
+  const auto refused = [&](lm::ModelConfig wrong, const char* why) {
+    const auto made = lm::Model::make(wrong, identity_map(13));
+    REQUIRE_FALSE(made.ok());
+    CHECK(contains(made.message(), why));
+  };
+  lm::ModelConfig wrong = config;
+  wrong.heads = 3;
+  refused(wrong, "a width of 8 in 3 heads");
+  wrong = config;
+  wrong.top_k = 5;
+  refused(wrong, "5 of 4 experts");
+  wrong = config;
+  wrong.memory->block = 2;
+  refused(wrong, "block 2 of 2");
+  wrong = config;
+  wrong.vocab_size = 14;
+  refused(wrong, "a token map of 13");
+  wrong = config;
+  wrong.memory->rows_per_head = {Index{1} << 40, Index{1} << 40};
+  CHECK(lm::Model::make(wrong, identity_map(13)).status().code == Code::out_of_memory);
+
+  auto model = lm::Model::make(config, identity_map(13)).value();
+  auto trainer = lm::Trainer::make(model, {.steps = 3}).value();
+  auto tokens = random_tokens(4 * 7, 13, 1);
+  const View<const std::int32_t, 2> view(tokens.data(), 4, 7);
+  CHECK(trainer.step(view.slice(0, 0)).status().code == Code::shape_mismatch);
+  tokens[9] = 13;
+  CHECK(trainer.step(view).status() == Status{Code::bad_token, 0, 9});
+  tokens[9] = 12;
+  model.network().weights[20] = std::nanf("");
+  const auto before = model.network().weights;
+  const auto failed = trainer.step(view);
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.status().code == Code::not_finite);
+  CHECK(contains(failed.message(), "training step 0: the loss is not finite; no weight has moved"));
+  CHECK(std::memcmp(before.data(), model.network().weights.data(), before.size() * 4) == 0);
+  CHECK(lm::Trainer::make(model, {.steps = 0}).status().code == Code::invalid_config);
+}
+
+#endif
