@@ -112,12 +112,12 @@ void copy_step(Bench& b, const SortedRows& sorted) {
   Index last = -1;
   float* to = nullptr;
   for (Index i = 0; i < sorted.count; ++i) {
-    if (i + 12 < sorted.count) {
-      const float* const next = b.gradients.data() + sorted.position(i + 12) * width;
-      auto* const row = b.table.store().mutable_ref()(sorted.row(i + 12)).codes;
+    if (i + 24 < sorted.count) {
+      const float* const next = b.gradients.data() + sorted.position(i + 24) * width;
+      auto* const row = b.table.store().mutable_ref()(sorted.row(i + 24)).codes;
       for (Index d = 0; d < width; d += 16) {
-        __builtin_prefetch(next + d);
-        __builtin_prefetch(row + 4 * d, 1);
+        __builtin_prefetch(next + d, 0, 2);
+        __builtin_prefetch(row + 4 * d, 0, 2);
       }
     }
     const float* const from = b.gradients.data() + sorted.position(i) * width;

@@ -86,6 +86,7 @@ Status sort_rows(View<const Row, 2> rows, Index num_rows, SortedRows& sorted,
         if (ids[c] != to_integer(no_row)) return {Code::bad_row, 0, position};
         continue;
       }
+      __builtin_prefetch(to + kept, 1, 2);
       from[kept++] = row << position_bits | static_cast<std::uint64_t>(position);
       ++here[digit(row, 0)];
     }

@@ -133,29 +133,24 @@ struct HostLanes {
 
   /// The sum over the lanes: lane l plus lane l + 16, then l + 8, 4, 2, 1.
   ENGRAM_ALWAYS_INLINE static float sum(const Float& f) noexcept {
-    float lane[width];
-    __builtin_memcpy(lane, f.part, sizeof lane);
-    for (int half = width / 2; half > 0; half /= 2)
-      for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-    return lane[0];
+    F32 part[vectors];
+    for (int i = 0; i < vectors; ++i) part[i] = f.part[i];
+    for (int half = vectors / 2; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) part[i] += part[i + half];
+    return fold(part[0]);
   }
 
   /// Whether no lane is NaN or infinite.
   ENGRAM_ALWAYS_INLINE static bool all_finite(const Float& f) noexcept {
     I32 outside = {};
     for (int i = 0; i < vectors; ++i) outside |= ((I32)f.part[i] & INT32_MAX) > 0x7F7FFFFF;
-    std::int32_t lane[per_vector];
-    __builtin_memcpy(lane, &outside, sizeof lane);
-    std::int32_t any = 0;
-    for (int l = 0; l < per_vector; ++l) any |= lane[l];
-    return any == 0;
+    return !any(outside);
   }
 
   /// The square root of every lane, correctly rounded.
   ENGRAM_ALWAYS_INLINE static Float sqrt(const Float& x) noexcept {
     Float y = x;
-    for (int i = 0; i < vectors; ++i)
-      for (int l = 0; l < per_vector; ++l) y.part[i][l] = square_root(x.part[i][l]);
+    for (int i = 0; i < vectors; ++i) sqrt_vector(y.part[i]);
     return y;
   }
 
@@ -199,6 +194,41 @@ struct HostLanes {
 
  private:
   // Vectors travel by reference: passed by value they would depend on the instruction set.
+  template <class V>
+  ENGRAM_ALWAYS_INLINE static float fold(const V& v) noexcept {
+    if constexpr (sizeof(V) == 16)
+      return (v[0] + v[2]) + (v[1] + v[3]);
+    else {
+      typename HostVectors<sizeof(V) / 2>::F32 half[2];
+      __builtin_memcpy(half, &v, sizeof v);
+      half[0] += half[1];
+      return fold(half[0]);
+    }
+  }
+  template <class V>
+  ENGRAM_ALWAYS_INLINE static bool any(const V& bits) noexcept {
+    if constexpr (sizeof(V) == 16) {
+      std::uint64_t half[2];
+      __builtin_memcpy(half, &bits, sizeof bits);
+      return (half[0] | half[1]) != 0;
+    } else {
+      typename HostVectors<sizeof(V) / 2>::I32 half[2];
+      __builtin_memcpy(half, &bits, sizeof bits);
+      half[0] |= half[1];
+      return any(half[0]);
+    }
+  }
+  // Four lanes at a time: for the sake of errno compilers take sqrtf() one by one.
+  ENGRAM_ALWAYS_INLINE static void sqrt_vector(F32& v) noexcept {
+#if defined(__SSE__)
+    HostVectors<16>::F32 four[Bytes / 16];
+    __builtin_memcpy(four, &v, Bytes);
+    for (auto& f : four) f = __builtin_ia32_sqrtps(f);
+    __builtin_memcpy(&v, four, Bytes);
+#else
+    for (int l = 0; l < per_vector; ++l) v[l] = square_root(v[l]);
+#endif
+  }
   ENGRAM_ALWAYS_INLINE static void load_vector(const float* at, F32& v) noexcept {
     __builtin_memcpy(&v, at, Bytes);
   }
