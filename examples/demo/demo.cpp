@@ -1,24 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-// The main job on real text: a tokenizer, its token map, n-grams, row ids and what repeats, then a
-// memory layer over the text. With no arguments it trains a small tokenizer on the C++ headers of
-// this machine and reads some of them.
+// The main job on real text: three small language models, without a memory, with one, and with one
+// that can hold nothing, are trained side by side and compared. With no arguments the text is the
+// C++ headers of this machine.
 
-#include "bpe/trainer.hpp"
-#include "demo/memory.hpp"
-#include "trace/trace.hpp"
+#include "report.hpp"
+#include "trace_view.hpp"
 
 #include <engram/io/file.hpp>
-#include <engram/io/tokenizer_json.hpp>
-#include <engram/layer/front_end.hpp>
-#include <engram/layer/presets.hpp>
-#include <engram/unicode/token_map_builder.hpp>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <map>
+#include <cmath>
+#include <csignal>
+#include <thread>
 
 #if __has_include(<unistd.h>)
 #include <unistd.h>
@@ -27,212 +23,176 @@
 namespace {
 
 using namespace engram;
+using namespace engram::demo;
 
-constexpr std::size_t training_bytes = 8'000'000;
-constexpr std::size_t shown_bytes = 1'500'000;
+volatile std::sig_atomic_t interrupted = 0;
 
-bool color = false;
+struct Options {
+  TraceOptions trace;
+  bool only_trace = false;
+  std::string report = "engram-demo.html";
+  LockstepOptions lockstep;
+};
 
-void heading(const std::string& text) {
-  std::printf("\n%s%s%s\n", color ? "\x1b[1;36m" : "", text.c_str(), color ? "\x1b[0m" : "");
-  std::fflush(stdout);
+bool is_terminal() {
+#if __has_include(<unistd.h>)
+  return isatty(STDOUT_FILENO) != 0;
+#else
+  return false;
+#endif
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// C++ headers below /usr/include in a fixed order, up to `limit` bytes.
-std::vector<std::string> read_headers(std::size_t limit) {
-  namespace fs = std::filesystem;
-  std::vector<fs::path> paths;
-  std::error_code ignored;  // a folder that may not be read holds no text for a demo
-  for (fs::recursive_directory_iterator it("/usr/include",
-                                           fs::directory_options::skip_permission_denied, ignored);
-       it != fs::recursive_directory_iterator(); it.increment(ignored)) {
-    const std::string ending = it->path().extension().string();
-    const bool header = ending.empty() || ending == ".h" || ending == ".hpp" || ending == ".tcc";
-    if (header && it->is_regular_file(ignored)) paths.push_back(it->path());
-  }
-  // The standard library's own headers first: they are on every machine with a compiler.
-  const auto is_standard = [](const fs::path& p) {
-    return p.string().rfind("/usr/include/c++", 0) == 0;
-  };
-  std::sort(paths.begin(), paths.end(), [&](const fs::path& a, const fs::path& b) {
-    return std::make_pair(!is_standard(a), a) < std::make_pair(!is_standard(b), b);
-  });
-  std::vector<std::string> texts;
-  std::size_t bytes = 0;
-  for (const fs::path& path : paths) {
-    if (bytes >= limit) break;
-    Result<std::string> text = read_file(path.string());
-    if (!text.ok() || find_invalid_utf8(text.value()) < text.value().size()) continue;
-    bytes += text.value().size();
-    texts.push_back(std::move(text).value());
-  }
-  return texts;
-}
+/// One line of progress: redrawn on a terminal, else now and then a new one.
+class Progress {
+ public:
+  Progress(const std::vector<Contender>& contenders, Index steps, bool terminal)
+      : contenders_(&contenders), steps_(steps), terminal_(terminal) {}
 
-Result<TokenizerJson> train(const std::vector<std::string>& texts) {
-  const auto start = std::chrono::steady_clock::now();
-  bpe::TrainerOptions options;
-  options.special_tokens = {"<|begin|>", "<|end|>", "<|pad|>"};
-  Result<bpe::Trainer> trainer = bpe::Trainer::make(options);
-  if (!trainer.ok()) return trainer.failure();
-  std::size_t bytes = 0;
-  for (const std::string& text : texts) {
-    bytes += text.size();
-    if (Result<void> added = trainer.value().add(text); !added.ok()) return added.failure();
+  void operator()(Index step) {
+    const double elapsed = seconds_since(start_);
+    if (!terminal_ && step != steps_ && elapsed < next_) return;
+    next_ = elapsed + 10;
+    constexpr Index cells = 24;
+    const auto full = static_cast<std::size_t>(cells * step / steps_);
+    std::printf("%s[%s%s] step %lld of %lld  loss", terminal_ ? "\r" : "",
+                std::string(full, '#').c_str(), std::string(cells - full, '.').c_str(),
+                static_cast<long long>(step), static_cast<long long>(steps_));
+    for (const Contender& c : *contenders_)
+      std::printf("  %s %.3f", c.name.c_str(), recent_loss(c));
+    std::printf("  %.0f s left %s",
+                elapsed / static_cast<double>(step) * static_cast<double>(steps_ - step),
+                terminal_ && step < steps_ ? "" : "\n");
+    std::fflush(stdout);
   }
-  Result<TokenizerJson> tokenizer = trainer.value().train();
-  if (tokenizer.ok())
-    std::printf("Trained %zu tokens on %zu C++ headers of this machine (%.1f MB) in %.1f s.\n",
-                tokenizer.value().tokens.size(), texts.size(), static_cast<double>(bytes) / 1e6,
-                seconds_since(start));
-  return tokenizer;
-}
 
-/// The largest groups of spellings that share a canonical id.
-void show_groups(const bpe::Encoder& encoder, const TokenMap& map) {
-  std::map<std::int32_t, std::vector<std::int32_t>> groups;
-  for (Index token = 0; token < map.vocab_size(); ++token)
-    groups[to_integer(map(token))].push_back(static_cast<std::int32_t>(token));
-  std::vector<const std::vector<std::int32_t>*> by_size;
-  for (const auto& [canonical, tokens] : groups) by_size.push_back(&tokens);
-  std::stable_sort(by_size.begin(), by_size.end(),
-                   [](const auto* a, const auto* b) { return a->size() > b->size(); });
-  for (std::size_t g = 0; g < by_size.size() && g < 8; ++g) {
-    std::string spellings;
-    for (std::size_t i = 0; i < by_size[g]->size() && i < 6; ++i)
-      spellings += '"' + trace::printable(encoder.token((*by_size[g])[i])) + "\"  ";
-    std::printf("  %3zu spellings, canonical id %5d:  %s%s\n", by_size[g]->size(),
-                to_integer(map((*by_size[g])[0])), spellings.c_str(),
-                by_size[g]->size() > 6 ? "..." : "");
-  }
-}
-
-/// Row ids a second over the tokens of a text, best of a few passes.
-Result<double> measure(const Layout& layout, const TokenMap& map,
-                       const std::vector<std::int32_t>& ids) {
-  const auto front = make_front_end(layout, map);
-  if (!front.ok()) return front.failure();
-  const Index tokens = std::min<Index>(static_cast<Index>(ids.size()), 4096);
-  const auto layers = static_cast<Index>(layout.layers.size());
-  std::vector<Index> rows(static_cast<std::size_t>(tokens * layers * layout.columns()));
-  const View<Index, 3> view(rows.data(), tokens, layers, layout.columns());
-  double best = 0;
-  for (int pass = 0; pass < 200; ++pass) {
-    NgramState state = front.value().initial_state();
-    const auto start = std::chrono::steady_clock::now();
-    const Status status =
-        front.value().address(View<const std::int32_t, 1>(ids.data(), tokens), state, view);
-    if (!status.ok()) return fail(status.code, describe(status, "address"));
-    best = std::max(best, static_cast<double>(rows.size()) / seconds_since(start));
-  }
-  return best;
-}
-
-struct Options {
-  std::string tokenizer, text, save_tokenizer;
+ private:
+  const std::vector<Contender>* contenders_;
+  Index steps_;
+  bool terminal_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  double next_ = 5;
 };
 
+/// Fails before any work where the report could not be written in the end.
+Result<void> check_writable(const std::string& path) {
+  return write_file(path, as_bytes("<!doctype html><title>engram: not finished yet</title>\n"));
+}
+
 Result<void> run(const Options& options) {
-  const std::string& tokenizer_path = options.tokenizer;
-  const std::string& text_path = options.text;
-  std::vector<std::string> headers;
-  if (tokenizer_path.empty() || text_path.empty()) headers = read_headers(training_bytes);
-  if (headers.empty() && (tokenizer_path.empty() || text_path.empty()))
-    return fail(Code::io,
-                "there are no C++ headers below /usr/include; give --tokenizer and --text");
+  const auto start = std::chrono::steady_clock::now();
+  if (Result<void> writable = check_writable(options.report); !writable.ok()) return writable;
 
-  heading("1. A tokenizer");
-  Result<TokenizerJson> tokenizer =
-      tokenizer_path.empty() ? train(headers) : read_tokenizer_json(tokenizer_path);
-  if (!tokenizer.ok()) return tokenizer.failure();
-  if (!options.save_tokenizer.empty())
-    if (Result<void> saved = bpe::write_tokenizer_json(tokenizer.value(), options.save_tokenizer);
-        !saved.ok())
-      return saved;
-  if (!tokenizer_path.empty())
-    std::printf("Read %zu tokens from %s.\n", tokenizer.value().tokens.size(),
-                tokenizer_path.c_str());
-
-  heading("2. Tokenizer compression: spellings of one word share a canonical id");
-  const Result<TokenMap> map = build_token_map(tokenizer.value().tokens);
-  if (!map.ok()) return map.failure();
-  const Result<bpe::Encoder> encoder = bpe::Encoder::make(std::move(tokenizer).value());
-  if (!encoder.ok()) return encoder.failure();
-  const auto entries = static_cast<double>(map.value().vocab_size());
-  const auto compressed = static_cast<double>(map.value().canonical_size());
-  std::printf("%.0f tokens become %.0f canonical ids (%.1f %% fewer). The largest groups:\n",
-              entries, compressed, 100 * (1 - compressed / entries));
-  show_groups(encoder.value(), map.value());
-
-  heading("3. n-grams and their rows, for the tables of the paper's demo");
-  EngramConfig config = demo_preset().config;
-  config.pad_id = std::min<std::int32_t>(config.pad_id,
-                                         static_cast<std::int32_t>(map.value().vocab_size()) - 1);
-  const Result<Layout> layout = make_layout(config, map.value());
-  if (!layout.ok()) return layout.failure();
-  std::string text;
-  if (!text_path.empty()) {
-    Result<std::string> file = read_file(text_path);
-    if (!file.ok()) return file.failure();
-    text = std::move(file).value();
-  }
-  for (std::size_t i = 0; text_path.empty() && i < headers.size() && text.size() < shown_bytes; ++i)
-    text += headers[i];
-  const Result<trace::Trace> traced =
-      trace::trace_text(encoder.value(), map.value(), layout.value(), text, 16);
-  if (!traced.ok()) return traced.failure();
-  trace::print(stdout, traced.value(), layout.value(), color);
-
-  heading("4. Speed");
-  const std::size_t enough = std::min(text.find('\n', 100'000), text.size());
-  const Result<std::vector<std::int32_t>> ids =
-      encoder.value().encode(std::string_view(text).substr(0, enough));
-  if (!ids.ok()) return ids.failure();
-  const Result<double> rate = measure(layout.value(), map.value(), ids.value());
-  if (!rate.ok()) return rate.failure();
-  std::printf("%.0f million row ids a second on one core: %lld rows a token, %.0f ns a token.\n",
-              rate.value() / 1e6,
-              static_cast<long long>(layout.value().columns() *
-                                     static_cast<Index>(layout.value().layers.size())),
-              1e9 * static_cast<double>(layout.value().columns()) *
-                  static_cast<double>(layout.value().layers.size()) / rate.value());
-
-  heading("5. The memory: rows gathered, projected, gated, convolved and added to hidden states");
-  const Result<demo::MemoryShown> memory =
-      demo::show_memory(map.value(), config.pad_id, ids.value());
-  if (!memory.ok()) return memory.failure();
-
+  CorpusOptions wanted;
+  wanted.text = options.trace.text;
+  wanted.tokenizer = options.trace.tokenizer;
+  Result<Corpus> read = read_corpus(wanted);
+  if (!read.ok()) return read.failure();
+  const Corpus corpus = std::move(read).value();
+  const Index train_tokens = Corpus::tokens_of(corpus.training);
   std::printf(
-      "\nShown: %lld tokens of real text followed to their rows of two tables of %.1f million "
-      "rows, exactly as\nthe paper's demo addresses them; %lld of them taken through a layer%s;\n"
-      "not shown: what a trained memory knows, for the numbers in this one are random.\n"
-      "Next: build/demo/bin/engram trace --help\n",
-      static_cast<long long>(traced.value().tokens),
-      static_cast<double>(layout.value().layers[0].rows) / 1e6,
-      static_cast<long long>(memory.value().tokens),
-      memory.value().from_file ? ", from memory and from a file alike" : "");
+      "Text: %s, %.1f MB; %.2f million tokens to train on, %.2f million held out; %d different\n"
+      "tokens; SHA-256 %s; read and encoded in %.1f s.\n",
+      corpus.source.c_str(), static_cast<double>(corpus.bytes) / 1e6,
+      static_cast<double>(train_tokens) / 1e6,
+      static_cast<double>(Corpus::tokens_of(corpus.held_out)) / 1e6, corpus.encoder.vocab_size(),
+      corpus.digest.substr(0, 16).c_str(), seconds_since(start));
+
+  Result<std::vector<Contender>> made = make_contenders(corpus.encoder.vocab_size(), corpus.map);
+  if (!made.ok()) return made.failure();
+  std::vector<Contender> contenders = std::move(made).value();
+  const Index length = contenders[0].model.config().context + 1;
+  const std::vector<std::int32_t> all = cut_windows(corpus.training, length, 1);
+  const std::vector<std::int32_t> unseen = cut_windows(corpus.held_out, length, std::nullopt);
+  const View<const std::int32_t, 2> windows(all.data(), static_cast<Index>(all.size()) / length,
+                                            length);
+  const View<const std::int32_t, 2> held_out(unseen.data(),
+                                             static_cast<Index>(unseen.size()) / length, length);
+  const Index needed = options.lockstep.steps * options.lockstep.sequences;
+  if (windows.extent(0) < needed || held_out.extent(0) < 1)
+    return fail(Code::invalid_config,
+                {"the text is too short: ", options.lockstep.steps, " steps take ", needed * length,
+                 " tokens to train on, of which none is seen twice, and ", length,
+                 " held out; there are ", train_tokens, " and ", Corpus::tokens_of(corpus.held_out),
+                 ". Give more text or fewer --steps."});
+  const Result<Passage> passage = choose_passage(corpus, length);
+  if (!passage.ok()) return passage.failure();
+
+  std::printf("\n%-16s %12s %14s\n", "model", "parameters", "active a token");
+  for (const Contender& c : contenders)
+    std::printf("%-16s %12lld %14lld\n", c.name.c_str(),
+                static_cast<long long>(c.model.parameters().total),
+                static_cast<long long>(c.model.parameters().active));
+  std::printf(
+      "Active: weights multiplied for a token and row values read, without the input embedding.\n"
+      "The first two are equal within 1 %%: the memory is paid for with fewer experts and a "
+      "narrower\n"
+      "shared expert. The third has the second's experts and a memory that can hold nothing.\n\n"
+      "Training, %lld steps of %lld tokens, the same for each; Ctrl-C ends early and reports.\n",
+      static_cast<long long>(options.lockstep.steps),
+      static_cast<long long>(options.lockstep.sequences * (length - 1)));
+  std::fflush(stdout);
+
+  Run done;
+  done.corpus = &corpus;
+  done.contenders = &contenders;
+  done.options = options.lockstep;
+  std::signal(SIGINT, [](int) { interrupted = 1; });
+  Progress progress(contenders, options.lockstep.steps, options.trace.color);
+  if (Result<void> trained =
+          train_in_lockstep(contenders, options.lockstep, windows, held_out, interrupted,
+                            [&](Index step) {
+                              done.steps_done = step;
+                              progress(step);
+                            });
+      !trained.ok())
+    return trained;
+  std::signal(SIGINT, SIG_DFL);
+  done.partial = done.steps_done < options.lockstep.steps;
+  if (done.steps_done == 0) return fail(Code::io, "interrupted before the first step");
+  if (done.partial) std::printf("\nInterrupted; what there is:\n");
+
+  Result<Findings> found =
+      look_into(contenders, corpus, windows, done.steps_done * options.lockstep.sequences, held_out,
+                passage.value(), options.lockstep.threads);
+  if (!found.ok()) return found.failure();
+  done.findings = std::move(found).value();
+  print_findings(done);
+  if (Result<void> written = write_file(options.report, as_bytes(html_report(done))); !written.ok())
+    return written;
+  std::printf(
+      "\n%s%s\nReport: %s\nNext: examples/run-demo --trace follows text to the rows of a memory\n",
+      done.partial ? "PARTIAL RUN. " : "", conclusion(done).c_str(), options.report.c_str());
   return {};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-#if __has_include(<unistd.h>)
-  color = isatty(STDOUT_FILENO) != 0;
-#endif
-  CLI::App program("Follows real text through an Engram front end");
+  CLI::App program(
+      "Trains three small language models side by side: without an Engram memory, with one, "
+      "and with one that can hold nothing");
   Options options;
-  program.add_option("--tokenizer", options.tokenizer, "tokenizer.json of a byte-level BPE");
-  program.add_option("--text", options.text, "UTF-8 text file");
-  program.add_option("--save-tokenizer", options.save_tokenizer,
-                     "write the tokenizer there as tokenizer.json, for the program engram");
+  options.trace.color = is_terminal();
+  options.lockstep.threads =
+      std::clamp<Index>(static_cast<Index>(std::thread::hardware_concurrency()), 1, 2);
+  program.add_option("--text", options.trace.text, "UTF-8 text file to train on; else C++ headers");
+  program.add_option("--tokenizer", options.trace.tokenizer, "tokenizer.json of a byte-level BPE");
+  program.add_option("--steps", options.lockstep.steps, "training steps of 2,048 tokens")
+      ->check(CLI::Range(Index{1}, Index{1} << 40));
+  program.add_option("--threads", options.lockstep.threads, "more than 2 do not help")
+      ->check(CLI::Range(Index{1}, Index{256}));
+  program.add_option("--report", options.report, "the HTML page to write");
+  program.add_flag("--trace", options.only_trace, "train nothing: follow text to its rows");
+  program.add_option("--save-tokenizer", options.trace.save_tokenizer,
+                     "with --trace: write the tokenizer there as tokenizer.json");
   try {
     program.parse(argc, argv);
-    if (const Result<void> done = run(options); !done.ok()) {
+    const Result<void> done = options.only_trace ? show_trace(options.trace) : run(options);
+    if (!done.ok()) {
       std::fprintf(stderr, "demo: %s\n", done.message().c_str());
       return 1;
     }
@@ -245,5 +205,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "demo: %s\n", error.what());
     return 1;
   }
-  return 0;
+  return interrupted != 0 ? 130 : 0;
 }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Line charts as SVG.
+
+#include <string>
+#include <vector>
+
+namespace engram::demo {
+
+struct Line {
+  std::string name, color;
+  std::vector<std::pair<double, double>> points;
+  bool faint = false;  ///< thin and pale: what lies behind the others
+};
+
+/// Axes with round numbers, the lines, and a legend for those that are not faint. Text takes the
+/// colour of the page's.
+std::string line_chart(const std::vector<Line>& lines, const std::string& x_name,
+                       const std::string& y_name);
+
+/// "3.1416" with that many digits behind the point.
+std::string number(double x, int digits);
+
+}  // namespace engram::demo

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "corpus.hpp"
+
+#include "bpe/trainer.hpp"
+
+#include <engram/addressing/multipliers.hpp>
+#include <engram/core/sha256.hpp>
+#include <engram/io/file.hpp>
+#include <engram/io/tokenizer_json.hpp>
+#include <engram/unicode/token_map_builder.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <unordered_set>
+
+namespace engram::demo {
+namespace {
+
+constexpr std::size_t largest_file = 400'000;    // bytes; above are tables and other generated text
+constexpr std::size_t sample_bytes = 3'000'000;  // that the tokenizer is trained on
+constexpr std::size_t piece_bytes = 4000;        // of a user's text
+constexpr std::size_t held_out_every = 20;
+
+struct Text {
+  std::string name, text;
+};
+
+std::uint64_t hash_of(std::string_view text) {
+  std::uint64_t h = 0xCBF29CE484222325;  // FNV-1a
+  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3;
+  return h;
+}
+
+/// A source file without the comments and blank lines in front of its first line of code: licences.
+std::string_view without_leading_comments(std::string_view text) {
+  for (std::size_t at = 0;;) {
+    at = std::min(text.find_first_not_of(" \t\r\n", at), text.size());
+    if (text.substr(at, 2) == "//")
+      at = std::min(text.find('\n', at), text.size());
+    else if (text.substr(at, 2) == "/*")
+      at = std::min(text.find("*/", at), text.size() - 2) + 2;
+    else
+      return text.substr(at);
+  }
+}
+
+std::vector<Text> read_headers(std::size_t limit) {
+  namespace fs = std::filesystem;
+  std::vector<std::pair<std::uint64_t, std::string>> paths;
+  std::error_code ignored;  // a folder that may not be read holds no text for a demo
+  for (fs::recursive_directory_iterator it("/usr/include",
+                                           fs::directory_options::skip_permission_denied, ignored);
+       it != fs::recursive_directory_iterator(); it.increment(ignored)) {
+    const std::string ending = it->path().extension().string();
+    if (ending.empty() || ending == ".h" || ending == ".hpp" || ending == ".tcc")
+      if (it->is_regular_file(ignored) && !it->is_symlink(ignored))
+        paths.emplace_back(splitmix64(hash_of(it->path().string())), it->path().string());
+  }
+  std::sort(paths.begin(), paths.end());
+  std::vector<Text> texts;
+  std::size_t bytes = 0;
+  for (const auto& [order, path] : paths) {
+    if (bytes >= limit) break;
+    Result<std::string> text = read_file(path);
+    if (!text.ok() || text.value().size() > largest_file ||
+        find_invalid_utf8(text.value()) < text.value().size())
+      continue;
+    texts.push_back({path, std::string(without_leading_comments(text.value()))});
+    bytes += texts.back().text.size();
+  }
+  return texts;
+}
+
+Result<std::vector<Text>> read_text(const std::string& path) {
+  const Result<std::string> text = read_regular_file(path);
+  if (!text.ok()) return text.failure();
+  const std::string_view all = text.value();
+  if (const std::size_t bad = find_invalid_utf8(all); bad < all.size())
+    return fail(Code::corrupt, {path, ": byte ", bad, " is not UTF-8"}, static_cast<Index>(bad));
+  std::vector<Text> pieces;
+  for (std::size_t begin = 0; begin < all.size();) {
+    const std::size_t line_end = all.find('\n', std::min(begin + piece_bytes, all.size()));
+    std::size_t end = line_end < begin + 2 * piece_bytes ? line_end + 1 : begin + 2 * piece_bytes;
+    end = std::min(end, all.size());
+    while (end < all.size() && (static_cast<unsigned char>(all[end]) & 0xC0) == 0x80) ++end;
+    pieces.push_back(
+        {sentence({path, ", byte ", begin}), std::string(all.substr(begin, end - begin))});
+    begin = end;
+  }
+  return pieces;
+}
+
+Result<TokenizerJson> train_tokenizer(const std::vector<Text>& texts, std::int32_t vocab_size) {
+  bpe::TrainerOptions options;
+  options.vocab_size = vocab_size;
+  options.special_tokens = {"<|end|>"};
+  Result<bpe::Trainer> trainer = bpe::Trainer::make(options);
+  if (!trainer.ok()) return trainer.failure();
+  std::size_t bytes = 0;
+  for (const Text& text : texts) {
+    if (bytes >= sample_bytes) break;
+    bytes += text.text.size();
+    if (Result<void> added = trainer.value().add(text.text); !added.ok()) return added.failure();
+  }
+  return trainer.value().train();
+}
+
+/// Which 3-grams of tokens documents before had.
+class SeenTrigrams {
+ public:
+  /// The share of the document's 3-grams that were seen; `keep` adds them.
+  double share(const std::vector<std::int32_t>& tokens) const {
+    std::size_t seen = 0;
+    for (std::size_t i = 2; i < tokens.size(); ++i) seen += seen_.count(key(tokens, i));
+    return tokens.size() < 3 ? 0
+                             : static_cast<double>(seen) / static_cast<double>(tokens.size() - 2);
+  }
+  void keep(const std::vector<std::int32_t>& tokens) {
+    for (std::size_t i = 2; i < tokens.size(); ++i) seen_.insert(key(tokens, i));
+  }
+
+ private:
+  static std::uint64_t key(const std::vector<std::int32_t>& t, std::size_t i) {
+    return (static_cast<std::uint64_t>(t[i - 2]) << 42) ^
+           (static_cast<std::uint64_t>(t[i - 1]) << 21) ^ static_cast<std::uint64_t>(t[i]);
+  }
+  std::unordered_set<std::uint64_t> seen_;
+};
+
+}  // namespace
+
+Result<Corpus> read_corpus(const CorpusOptions& options) {
+  std::vector<Text> texts;
+  if (options.text.empty()) {
+    texts = read_headers(static_cast<std::size_t>(options.enough_tokens) * 4);
+  } else {
+    Result<std::vector<Text>> pieces = read_text(options.text);
+    if (!pieces.ok()) return pieces.failure();
+    texts = std::move(pieces).value();
+  }
+  if (texts.empty())
+    return fail(Code::io, options.text.empty()
+                              ? "there are no C++ headers below /usr/include; give --text FILE"
+                              : sentence({options.text, " is empty"}));
+
+  Result<TokenizerJson> tokenizer = options.tokenizer.empty()
+                                        ? train_tokenizer(texts, options.vocab_size)
+                                        : read_tokenizer_json(options.tokenizer);
+  if (!tokenizer.ok()) return tokenizer.failure();
+  Result<TokenMap> map = build_token_map(tokenizer.value().tokens);
+  if (!map.ok()) return map.failure();
+  Result<bpe::Encoder> encoder = bpe::Encoder::make(std::move(tokenizer).value());
+  if (!encoder.ok()) return encoder.failure();
+  Corpus corpus{std::move(encoder).value(), std::move(map).value(), {}, {}, {}, 0, {}, 0};
+
+  SeenTrigrams seen;
+  Sha256 digest;
+  Index tokens = 0;
+  std::size_t kept = 0;
+  for (Text& text : texts) {
+    if (tokens >= options.enough_tokens) break;
+    Result<std::vector<std::int32_t>> ids = corpus.encoder.encode(text.text);
+    if (!ids.ok()) return ids.failure();
+    if (options.text.empty()) {
+      if (seen.share(ids.value()) > 0.8) {
+        ++corpus.dropped;
+        continue;
+      }
+      seen.keep(ids.value());
+    }
+    digest.update(as_bytes(text.text));
+    corpus.bytes += static_cast<Index>(text.text.size());
+    tokens += static_cast<Index>(ids.value().size());
+    const bool held_out = ++kept % held_out_every == 0;
+    (held_out ? corpus.held_out : corpus.training)
+        .push_back({std::move(text.name), std::move(ids).value()});
+  }
+  corpus.digest = digest.hex();
+  corpus.source = options.text.empty() ? sentence({kept, " C++ headers of this machine, ",
+                                                   corpus.dropped, " that repeat others left out"})
+                                       : options.text;
+  return corpus;
+}
+
+std::vector<std::int32_t> cut_windows(const std::vector<Document>& documents, Index length,
+                                      std::optional<std::uint64_t> seed) {
+  std::vector<std::int32_t> all;
+  for (const Document& d : documents) {
+    all.insert(all.end(), d.tokens.begin(), d.tokens.end());
+    all.push_back(0);  // the end of a document, where the tokenizer is the demo's own
+  }
+  const auto size = static_cast<std::size_t>(length);
+  const std::size_t windows = all.size() / size;
+  all.resize(windows * size);
+  if (!seed) return all;
+  std::uint64_t z = *seed;
+  for (std::size_t w = windows; w > 1; --w) {
+    z = splitmix64(z);
+    const std::size_t other = z % w;
+    if (other == w - 1) continue;
+    std::swap_ranges(all.begin() + static_cast<std::ptrdiff_t>((w - 1) * size),
+                     all.begin() + static_cast<std::ptrdiff_t>(w * size),
+                     all.begin() + static_cast<std::ptrdiff_t>(other * size));
+  }
+  return all;
+}
+
+}  // namespace engram::demo
