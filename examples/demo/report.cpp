@@ -60,8 +60,7 @@ std::string shown(const std::string& token) {
 
 std::string row(std::initializer_list<std::string> cells, const char* cell = "td") {
   std::string line = "<tr>";
-  for (const std::string& text : cells)
-    line += "<" + std::string(cell) + ">" + text + "</" + cell + ">";
+  for (const std::string& text : cells) line += sentence({"<", cell, ">", text, "</", cell, ">"});
   return line + "</tr>\n";
 }
 
