@@ -186,9 +186,12 @@ int main(int argc, char** argv) {
   program.add_option("--threads", options.lockstep.threads, "more than 2 do not help")
       ->check(CLI::Range(Index{1}, Index{256}));
   program.add_option("--report", options.report, "the HTML page to write");
-  program.add_flag("--trace", options.only_trace, "train nothing: follow text to its rows");
-  program.add_option("--save-tokenizer", options.trace.save_tokenizer,
-                     "with --trace: write the tokenizer there as tokenizer.json");
+  CLI::Option* const trace =
+      program.add_flag("--trace", options.only_trace, "train nothing: follow text to its rows");
+  program
+      .add_option("--save-tokenizer", options.trace.save_tokenizer,
+                  "with --trace: write the tokenizer there as tokenizer.json")
+      ->needs(trace);
   try {
     program.parse(argc, argv);
     const Result<void> done = options.only_trace ? show_trace(options.trace) : run(options);

@@ -42,6 +42,7 @@ refused 1 "absent.txt" --text absent.txt
 refused 1 "absent.json" --tokenizer absent.json
 refused 2 "--steps" --steps 0
 refused 2 "--no-such-option" --no-such-option
+refused 2 "--trace" --save-tokenizer tokenizer.json
 found=0
 "$demo" --report no/such/folder.html >out 2>err || found=$?
 [ "$found" -eq 1 ] || say "a report that cannot be written: exit $found, expected 1"
