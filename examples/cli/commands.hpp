@@ -25,5 +25,6 @@ Command add_token_map(CLI::App& program);
 Command add_encode(CLI::App& program);
 Command add_trace(CLI::App& program);
 Command add_inspect(CLI::App& program);
+Command add_plan(CLI::App& program);
 
 }  // namespace engram::cli

@@ -257,6 +257,98 @@ says "st/flat/config.json: not JSON" 1 inspect st/flat
 printf '[]' >st/flat/config.json
 says "expected an object" 1 inspect st/flat
 
+# plan: expected values by hand. One head of 101 rows and as many n-grams: 1 - 1/e of it is read.
+plain=(--layers 1 --sizes 100 --heads 1 --max-ngram 2 --compressed-vocab 1000 --tokens 202)
+has() { # has TEXT: the last output holds it
+  checks=$((checks + 1))
+  grep -qF -- "$1" out || { echo "FAILED: '$1' is not in $(cat out)"; failed=$((failed + 1)); }
+}
+run 0 plan "${plain[@]}" --row-width 20 --optimizer adam --distinct 2=101 --bandwidth 128
+has '"sizes":[100],"row":{"width":20,"format":"bf16","bytes":40},"optimizer":"adam","tier":{"name":"memory",'
+has '"rows":{"value":101,"basis":"exact"},"parameters":{"value":2020,"basis":"exact"}'
+has '"table_bytes":{"value":6464,"basis":"exact"}' # 64 a row
+has '"optimizer_bytes":{"value":16564,"basis":"exact"}' # 41 floats a row
+has '"row_bytes_per_token":{"value":40,"basis":"exact"},"read_bytes_per_token":{"value":64,"basis":"estimate"}'
+has '"bandwidth":{"value":128,"basis":"given"},"tokens_per_second":{"value":2.0,"basis":"estimate"}'
+has '"rows_per_head":{"value":101,"basis":"exact"},"distinct_ngrams":{"value":101,"basis":"given","source":"--distinct"},"occupancy":{"value":0.632120558828'
+has '"sharers":{"value":1.0,"basis":"estimate"},"tokens_per_row":{"value":2.0,"basis":"exact"}'
+cp out planned
+run 0 layout --layers 1 --sizes 100 --heads 1 --max-ngram 2 --compressed-vocab 1000
+checks=$((checks + 1))
+[ "$(grep -o '"digest":.*' out)" = "$(grep -o '"digest":.*' planned)" ] || { echo "FAILED: plan's digest"; failed=$((failed + 1)); }
+run 0 plan "${plain[@]}" --row-width 20 --tier disk # rows begin at multiples of 8 of a page
+has '"table_bytes":{"value":4040,"basis":"exact"},"optimizer_bytes":{"value":0,"basis":"exact"}'
+has '"read_bytes_per_token":{"value":4128,"basis":"estimate"}'
+has '"basis":"estimate","source":"Heaps'
+run 0 plan "${plain[@]}" --row-width 64 --row-format fp8 --tier mmap
+has '"row":{"width":64,"format":"fp8","bytes":66},"optimizer":null'
+run 0 plan --preset deepseek-v4.1 --row-format fp8 --tier disk --tokens 1000000000000
+has '"table_bytes":{"value":202758032400,"basis":"exact"}'
+has '"sizes":[16000000,16000000,16000000]'
+budget=(--layers 1,4 --heads 2 --max-ngram 3 --compressed-vocab 64 --row-width 32 --tokens 9)
+for rule in unique-primes nth-prime odd pow2; do
+  run 0 plan "${budget[@]}" --budget-parameters 100000 --moduli "$rule"
+  cp out planned
+  size=$(sed 's/.*"sizes":\[\([0-9]*\),.*/\1/' planned)
+  used=$(sed 's/.*"limit":100000,"used":\([0-9]*\)}.*/\1/' planned)
+  run 0 plan "${budget[@]}" --sizes "$((size + 1)),$((size + 1))" --moduli "$rule"
+  beyond=$(sed 's/.*"parameters":{"value":\([0-9]*\),.*/\1/' out)
+  checks=$((checks + 1))
+  if [ "$used" -gt 100000 ] || [ "$beyond" -le 100000 ]; then
+    echo "FAILED: plan --moduli $rule: sizes $size use $used, one more $beyond"
+    failed=$((failed + 1))
+  fi
+done
+run 0 plan "${budget[@]}" --budget-bytes 100000 --format text
+has "rows per head"
+bytes() { # a token for each byte: printable ones as they are, the others from U+0100 on
+  local other=256 b
+  for ((b = 0; b < 256; b++)); do
+    if ((b < 33 || (b > 126 && b < 161) || b == 173)); then printf ',"\\u%04x":%d' $((other++)) "$b"; else printf ',"\\u%04x":%d' "$b" "$b"; fi
+  done
+}
+vocab=$(bytes)
+printf '{"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","vocab":{%s},"merges":[]}}' "${vocab#,}" >abc.json
+{ printf 'abcabb' && printf 'ab%.0s' $(seq 600); } >abc.txt
+counted=(--layers 1 --sizes 64,64 --heads 1 --max-ngram 3 --pad 0 --row-width 4 --tokenizer abc.json --text abc.txt)
+run 0 plan "${counted[@]}" --tokens 6 # -a ab bc ca ab bb; --a -ab abc bca cab abb
+has '"distinct_ngrams":{"value":5,"basis":"measured","source":"the first 6 tokens of --text"}'
+has '"distinct_ngrams":{"value":6,"basis":"measured",'
+run 0 plan "${counted[@]}" --tokens 1000000 # nothing new comes, and none is expected
+has '"basis":"estimate","source":"Heaps'
+has 'fitted on the 1206 tokens of --text"'
+has '"distinct_ngrams":{"value":6,"basis":"estimate"'
+has '"distinct_ngrams":{"value":9,"basis":"estimate"'
+
+# plan: what is refused
+says "--tokens" 2 plan --preset demo
+says "'x' is not a whole number" 2 plan "${plain[@]}" --row-width x
+says "--row-width (or --preset)" 2 plan "${plain[@]}"
+says "--row-width is 0" 1 plan "${plain[@]}" --row-width 0
+says "a scale for each 32" 1 plan "${plain[@]}" --row-width 33 --row-format fp8
+says "rows of fp8 are not trained" 1 plan "${plain[@]}" --row-width 32 --row-format fp8 --optimizer adam
+says "tape not in" 2 plan "${plain[@]}" --row-width 8 --tier tape
+says "--bandwidth is 0" 1 plan "${plain[@]}" --row-width 8 --bandwidth 0
+says "excludes" 2 plan "${plain[@]}" --row-width 8 --budget-bytes 5
+says "excludes" 2 plan "${budget[@]}" --budget-bytes 5 --budget-parameters 5
+says "leave a budget nothing to choose" 2 plan "${budget[@]}" --budget-bytes 5000 --moduli 3,5,7,11,13,17,19,23
+says "the budget holds 0 rows" 1 plan "${budget[@]}" --budget-bytes 5
+says "--budget-bytes is 0" 1 plan "${budget[@]}" --budget-bytes 0
+says "requires --tokenizer" 2 plan "${plain[@]}" --row-width 8 --text abc.txt
+says "requires --text" 2 plan "${plain[@]}" --row-width 8 --tokenizer abc.json
+says "excludes" 2 plan "${counted[@]}" --tokens 9 --distinct 2=1,3=1
+says "cannot open" 1 plan "${counted[@]:0:12}" --tokenizer abc.json --text does_not_exist --tokens 9
+printf 'abc' >short.txt
+says "3 tokens, expected at least 1024" 1 plan "${counted[@]:0:12}" --tokenizer abc.json --text short.txt --tokens 9
+says "--boundary starts" 1 plan "${counted[@]}" --tokens 9 --boundary starts:0
+for wrong in "" , 2 2=x 2=1, x=1; do says "--distinct" 2 plan "${plain[@]}" --row-width 8 --distinct "$wrong"; done
+says "203 n-grams of order 2, expected 1 to the 202" 1 plan "${plain[@]}" --row-width 8 --distinct 2=203
+says "order 3, expected each from 2 to 2 once" 1 plan "${plain[@]}" --row-width 8 --distinct 2=1,3=1
+says "order 2, expected each from 2 to 2 once" 1 plan "${plain[@]}" --row-width 8 --distinct 2=1,2=1
+says "no count for order 2" 1 plan "${budget[@]}" --budget-bytes 9000 --distinct 3=1
+says "--tokens is 1000000000000000001" 1 plan "${plain[@]:0:10}" --row-width 8 --tokens 1000000000000000001
+says "" 2 plan "${plain[@]}" --row-width 8 --format xml
+
 says "subcommand" 2
 run 0 --help
 run 0 --version

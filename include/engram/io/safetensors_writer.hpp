@@ -6,7 +6,7 @@
 
 #include <engram/io/safetensors.hpp>
 
-#include <array>
+#include <cstring>
 #include <span>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -15,9 +15,15 @@ ENGRAM_BEGIN_NAMESPACE
 struct TensorToWrite {
   std::string name;
   DType dtype = DType::u8;
-  std::vector<Index> shape;  ///< empty: one element
-  Bytes bytes;               ///< row-major, little-endian, dense
+  std::vector<Index> shape;            ///< empty: one element
+  Bytes bytes;                         ///< row-major, little-endian, dense
+  View<const std::byte, 2> rows = {};  ///< or these instead: [n, bytes of a row] of any stride
 };
+
+/// The bytes that a tensor takes in the file.
+inline Index payload_bytes(const TensorToWrite& tensor) noexcept {
+  return tensor.bytes.size() + tensor.rows.size();
+}
 
 /// Writes the tensors in the order given, as canonical bytes: the same call writes the same file.
 /// The header is padded with blanks to a multiple of 8 bytes; a tensor starts where the one before
@@ -31,7 +37,8 @@ struct TensorToWrite {
 /// a header beyond SafetensorsFile::max_header_bytes; then with io.
 inline Result<void> write_safetensors(const std::string& path,
                                       std::span<const TensorToWrite> tensors,
-                                      const SafetensorsFile::Metadata& metadata = {});
+                                      const SafetensorsFile::Metadata& metadata = {},
+                                      Sync sync = Sync::none);
 
 /// Appends a text as a JSON string. What is not UTF-8 stays so.
 inline void append_json_string(std::string& to, std::string_view text) {
@@ -73,7 +80,7 @@ inline std::string safetensors_header(std::span<const TensorToWrite> tensors,
     header += sentence({":{\"dtype\":\"", to_string(tensor.dtype), "\",\"shape\":["});
     for (std::size_t d = 0; d < tensor.shape.size(); ++d)
       header += sentence({d == 0 ? "" : ",", tensor.shape[d]});
-    const Index end = begin + tensor.bytes.size();
+    const Index end = begin + payload_bytes(tensor);
     header += sentence({"],\"data_offsets\":[", begin, ",", end, "]}"});
     begin = end;
   }
@@ -82,23 +89,63 @@ inline std::string safetensors_header(std::span<const TensorToWrite> tensors,
   return header;
 }
 
-inline Result<void> write_safetensors(const std::string& path,
-                                      std::span<const TensorToWrite> tensors,
-                                      const SafetensorsFile::Metadata& metadata) {
+/// Everything in front of the data: the header's length and the header. Fails with invalid_config
+/// as write_safetensors() does.
+inline Result<std::string> safetensors_front(const std::string& path,
+                                             std::span<const TensorToWrite> tensors,
+                                             const SafetensorsFile::Metadata& metadata) {
   const std::string header = safetensors_header(tensors, metadata);
-  std::array<std::byte, 8> length;
-  for (std::size_t i = 0; i < 8; ++i)
-    length[i] = static_cast<std::byte>(std::uint64_t{header.size()} >> (8 * i) & 0xFF);
-  std::vector<Bytes> parts = {Bytes(length), as_bytes(header)};
   auto file_size = static_cast<Index>(8 + header.size());
   for (const TensorToWrite& tensor : tensors) {
-    parts.push_back(tensor.bytes);
-    file_size += tensor.bytes.size();
+    if (tensor.bytes.size() != 0 && tensor.rows.size() != 0)
+      return fail(Code::invalid_config,
+                  {path, ": tensor ", quote_name(tensor.name), " has both bytes and rows"});
+    file_size += payload_bytes(tensor);
   }
   // What the reader refuses is never written.
   const Result<SafetensorsFile> readable = SafetensorsFile::parse(header, file_size, path);
   if (!readable.ok()) return fail(Code::invalid_config, readable.message());
-  return write_file(path, std::span<const Bytes>(parts));
+  std::string front(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i)
+    front[i] = static_cast<char>(std::uint64_t{header.size()} >> (8 * i) & 0xFF);
+  return front + header;
+}
+
+/// Hands a tensor's data to `take(Bytes)`, in the order of the file and in pieces of about 1 MiB,
+/// so that what is done to a piece finds it in the cache.
+template <class Take>
+void for_each_piece(const TensorToWrite& tensor, const Take& take) {
+  static constexpr Index piece = Index{1} << 20;
+  const auto cut = [&take](Bytes bytes) {
+    for (Index at = 0; at < bytes.size(); at += piece)
+      take(bytes.slice(at, std::min(piece, bytes.size() - at)));
+  };
+  const View<const std::byte, 2>& rows = tensor.rows;
+  const Index row_bytes = rows.extent(1);
+  cut(tensor.bytes);
+  if (rows.size() == 0) return;
+  if (rows.stride(0) == row_bytes) return cut(Bytes(rows.data(), rows.size()));
+  const Index most = std::max<Index>(1, piece / row_bytes);
+  std::vector<std::byte> dense(static_cast<std::size_t>(most * row_bytes));
+  for (Index first = 0; first < rows.extent(0); first += most) {
+    const Index count = std::min(most, rows.extent(0) - first);
+    for (Index i = 0; i < count; ++i)
+      std::memcpy(dense.data() + i * row_bytes, &rows(first + i, 0),
+                  static_cast<std::size_t>(row_bytes));
+    take(Bytes(dense.data(), count * row_bytes));
+  }
+}
+
+inline Result<void> write_safetensors(const std::string& path,
+                                      std::span<const TensorToWrite> tensors,
+                                      const SafetensorsFile::Metadata& metadata, Sync sync) {
+  const Result<std::string> front = safetensors_front(path, tensors, metadata);
+  if (!front.ok()) return front.failure();
+  return write_file_with(path, sync, [&](OutputFile& file) {
+    file.write(as_bytes(front.value()));
+    for (const TensorToWrite& tensor : tensors)
+      for_each_piece(tensor, [&file](Bytes piece) { file.write(piece); });
+  });
 }
 
 ENGRAM_END_NAMESPACE

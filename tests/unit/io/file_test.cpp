@@ -2,7 +2,7 @@
 
 #include "catch.hpp"
 
-#include <engram/io/file.hpp>
+#include <engram/io/checkpoint.hpp>
 
 #include <cerrno>
 #include <filesystem>
@@ -11,6 +11,11 @@
 #if defined(__unix__)
 #include <sys/resource.h>
 #include <csignal>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #endif
 
 namespace fs = std::filesystem;
@@ -47,6 +52,22 @@ void check_io(const engram::Failure& failure, int error, const std::string& path
 }
 
 }  // namespace
+
+#if defined(__linux__)
+namespace {
+int fsyncs = 0;         // calls so far
+int failing_fsync = 0;  // the call that fails, from 1
+int fsync_error = 0;    // its errno; negative: the process ends there
+}  // namespace
+
+// Stands in for the C library's in this program.
+extern "C" int fsync(int descriptor) {
+  if (++fsyncs != failing_fsync) return static_cast<int>(syscall(SYS_fsync, descriptor));
+  if (fsync_error < 0) _exit(77);
+  errno = fsync_error;
+  return -1;
+}
+#endif
 
 TEST_CASE("file: a missing file is named, with the system's reason") {
   const Scratch scratch("missing");
@@ -112,6 +133,20 @@ TEST_CASE("file: bytes come back as they were") {
   }
 }
 
+TEST_CASE("file: synced or not, the same file comes of it") {
+  const Scratch scratch("synced");
+  REQUIRE(write_file(scratch / "f", engram::as_bytes("old"), engram::Sync::disk).ok());
+  REQUIRE(write_file(scratch / "f", engram::as_bytes("new"), engram::Sync::disk).ok());
+  CHECK(read_file(scratch / "f").value() == "new");
+  CHECK(scratch.entries() == 1);
+  const fs::path before = fs::current_path();
+  fs::current_path(scratch.folder);  // a name without a directory
+  const auto written = write_file("f", engram::as_bytes("newer"), engram::Sync::disk);
+  fs::current_path(before);
+  CHECK(written.ok());
+  CHECK(read_file(scratch / "f").value() == "newer");
+}
+
 #if defined(__unix__)
 TEST_CASE("file: a write that stops half-way leaves the old file and no other") {
   const Scratch scratch("short");
@@ -153,5 +188,70 @@ TEST_CASE("file: a device is written, not replaced, and a full one is reported")
   REQUIRE_FALSE(written.ok());
   check_io(written.failure(), ENOSPC, "/dev/full");
   CHECK(fs::is_character_file("/dev/full"));
+  // What has no fsync goes without.
+  REQUIRE(write_file("/dev/null", engram::as_bytes("x"), engram::Sync::disk).ok());
+}
+
+TEST_CASE("file: the file is synced before it has its name, then the directory") {
+  const Scratch scratch("fsync");
+  const std::string path = scratch / "f";
+  const auto write = [&](const char* text, int failing, int error,
+                         engram::Sync sync = engram::Sync::disk) {
+    fsyncs = 0;
+    failing_fsync = failing;
+    fsync_error = error;
+    auto written = write_file(path, engram::as_bytes(text), sync);
+    failing_fsync = 0;
+    return written;
+  };
+  REQUIRE(write("unsynced", 0, 0, engram::Sync::none).ok());
+  CHECK(fsyncs == 0);
+  REQUIRE(write("old", 0, 0).ok());
+  CHECK(fsyncs == 2);
+
+  const auto file_fails = write("new", 1, EIO);
+  REQUIRE_FALSE(file_fails.ok());
+  check_io(file_fails.failure(), EIO, path);
+  CHECK(read_file(path).value() == "old");
+  CHECK(scratch.entries() == 1);
+  const auto directory_fails = write("new", 2, EIO);
+  REQUIRE_FALSE(directory_fails.ok());
+  check_io(directory_fails.failure(), EIO, "sync directory " + scratch.folder.string());
+  CHECK(read_file(path).value() == "new");
+  CHECK(scratch.entries() == 1);
+  CHECK(write("newer", 2, EINVAL).ok());  // a file system whose directories have no fsync
+  CHECK(read_file(path).value() == "newer");
+
+  // A process that ends at the first has not touched the old file, at the second it has the new.
+  for (const int last : {1, 2}) {
+    const pid_t child = fork();
+    if (child == 0) {
+      (void)write("newest", last, -1);
+      _exit(1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 77);
+    CHECK(read_file(path).value() == (last == 1 ? "newer" : "newest"));
+  }
+}
+
+TEST_CASE("file: a checkpoint is synced, and says so when it could not be") {
+  const Scratch scratch("checkpoint");
+  const engram::CheckpointInfo info{1, 2, "", {}};
+  fsyncs = 0;
+  REQUIRE(engram::save_checkpoint(scratch / "c", info, {}).ok());
+  CHECK(fsyncs == 2);
+  const std::string before = read_file(scratch / "c").value();
+  fsyncs = 0;
+  failing_fsync = 1;
+  fsync_error = ENOSPC;
+  const auto saved = engram::save_checkpoint(scratch / "c", {3, 2, "", {}}, {});
+  failing_fsync = 0;
+  REQUIRE_FALSE(saved.ok());
+  check_io(saved.failure(), ENOSPC, scratch / "c");
+  CHECK(read_file(scratch / "c").value() == before);
+  CHECK(scratch.entries() == 1);
 }
 #endif

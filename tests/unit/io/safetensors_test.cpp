@@ -107,6 +107,32 @@ engram::Failure open_refused(const std::string& path, Code code, const std::stri
 
 }  // namespace
 
+TEST_CASE("safetensors: rows of any stride are written dense") {
+  const Scratch scratch("rows");
+  const std::vector<std::byte> bytes = counted(64);
+  const engram::View<const std::byte, 2> rows(bytes.data() + 1, 3, 4);
+  std::vector<std::byte> dense;
+  for (Index r = 0; r < 3; ++r)
+    dense.insert(dense.end(), bytes.begin() + 1 + 20 * r, bytes.begin() + 5 + 20 * r);
+  const TensorToWrite tensors[] = {
+      {"rows", DType::u8, {3, 4}, {}, rows.with_stride<0>(20)},
+      {"same", DType::u8, {12}, dense},
+      {"packed", DType::u8, {2, 6}, {}, engram::View<const std::byte, 2>(dense.data(), 2, 6)},
+      {"none", DType::u8, {0, 4}, {}, rows.with_stride<0>(20).slice(0, 0)}};
+  REQUIRE(write_safetensors(scratch / "f", tensors, {}, engram::Sync::disk).ok());
+  const auto file = SafetensorsFile::open(scratch / "f");
+  REQUIRE(file.ok());
+  for (const char* name : {"rows", "same", "packed"})
+    CHECK(read_tensor(file.value(), *file.value().find(name)).value() == dense);
+  CHECK(file.value().find("none")->bytes == 0);
+
+  const TensorToWrite both{"t", DType::u8, {24}, dense, rows};
+  const auto written = write_safetensors(scratch / "g", std::span(&both, 1));
+  CHECK(written.status().code == Code::invalid_config);
+  CHECK(contains(written.message(), "\"t\" has both bytes and rows"));
+  CHECK(scratch.entries() == 1);
+}
+
 TEST_CASE("safetensors: a file that ends before its header does is refused") {
   const Scratch scratch("short");
   const std::string whole = file_bytes(one("U8", "[4]", "[0,4]"), 4);
