@@ -14,6 +14,9 @@ namespace engram::lm {
 
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using Vector = Eigen::VectorXf;
+/// An array that begins where Eigen's own do: where an array begins decides in which order Eigen
+/// adds its elements.
+using Floats = std::vector<float, Eigen::aligned_allocator<float>>;
 using Strided = Eigen::Map<Matrix, 0, Eigen::OuterStride<>>;
 using ConstStrided = Eigen::Map<const Matrix, 0, Eigen::OuterStride<>>;
 

@@ -38,7 +38,7 @@ class Network {
   /// [weight_count()], written to to_rows [T, H E].
   Status forward_backward(Tape& tape, float scale, float* gradients, float* to_rows) const;
 
-  std::vector<float> weights;
+  Floats weights;
   std::vector<bool> decays;           ///< of each weight: whether it is a matrix's
   std::vector<Vector> expert_biases;  ///< [blocks] of [experts]
   std::optional<Memory> memory;

@@ -5,6 +5,9 @@
 #include "network.hpp"
 #include "workers.hpp"
 
+#include <engram/addressing/layout_bytes.hpp>
+#include <engram/io/checkpoint.hpp>
+
 #include <algorithm>
 #include <cmath>
 
@@ -28,11 +31,11 @@ struct Trainer::State {
   Network& network;
   TrainOptions options;
   Workers workers;
-  std::vector<float> first_moment, second_moment;
-  std::vector<Network::Tape> tapes;           // one a part
-  std::vector<std::vector<float>> gradients;  // [part][weight]
-  std::vector<std::int32_t> tokens, rows;     // [sequences, context + 1], [T, H]
-  std::vector<float> to_rows;                 // [T, H E]
+  Floats first_moment, second_moment;
+  std::vector<Network::Tape> tapes;        // one a part
+  std::vector<Floats> gradients;           // [part][weight]
+  std::vector<std::int32_t> tokens, rows;  // [sequences, context + 1], [T, H]
+  std::vector<float> to_rows;              // [T, H E]
   Index done = 0;
 
   float rate() const {
@@ -60,7 +63,7 @@ struct Trainer::State {
       const Index first = part * part_sequences;
       const Index count = std::min(part_sequences, sequences - first);
       Network::Tape& tape = tapes[static_cast<std::size_t>(part)];
-      std::vector<float>& to = gradients[static_cast<std::size_t>(part)];
+      Floats& to = gradients[static_cast<std::size_t>(part)];
       Status& status = statuses[static_cast<std::size_t>(part)];
       status = network.begin(tokens.data() + first * (config.context + 1), count, tape);
       if (!status.ok()) {
@@ -138,7 +141,27 @@ struct Trainer::State {
     }
   }
 
-  std::vector<float> decays;  // [weight] weight decay
+  /// What a checkpoint holds.
+  std::vector<CheckpointTensor> tensors() {
+    std::vector<CheckpointTensor> list = {
+        checkpoint_tensor("weights", View<float, 1>(network.weights)),
+        checkpoint_tensor("first_moment", View<float, 1>(first_moment)),
+        checkpoint_tensor("second_moment", View<float, 1>(second_moment))};
+    for (std::size_t b = 0; b < network.expert_biases.size(); ++b)
+      list.push_back(checkpoint_tensor(
+          sentence({"blocks.", b, ".expert_bias"}),
+          View<float, 1>(network.expert_biases[b].data(), network.expert_biases[b].size())));
+    if (!network.memory) return list;
+    list.push_back(checkpoint_codes("memory.rows", DType::f32, network.memory->table().store()));
+    if (!network.memory->state().empty())
+      list.push_back(checkpoint_tensor("memory.state", View<float, 1>(network.memory->state())));
+    return list;
+  }
+  std::string layout() const {
+    return network.memory ? layout_digest(network.memory->layout()) : "none";
+  }
+
+  Floats decays;  // [weight] weight decay
 };
 
 Trainer::Trainer(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -190,6 +213,22 @@ Result<double> Trainer::step(View<const std::int32_t, 2> tokens) {
   s.balance_experts();
   ++s.done;
   return loss;
+}
+
+Result<void> Trainer::save(const std::string& path) {
+  State& s = *state_;
+  return save_checkpoint(
+      path, {static_cast<std::uint64_t>(s.done), s.network.config().seed, s.layout(), {}},
+      s.tensors());
+}
+
+Result<void> Trainer::load(const std::string& path) {
+  State& s = *state_;
+  Result<Checkpoint> saved = Checkpoint::open(path, s.layout());
+  if (!saved.ok()) return saved.failure();
+  if (Result<void> read = saved.value().read(s.tensors()); !read.ok()) return read;
+  s.done = static_cast<Index>(saved.value().info().step);
+  return {};
 }
 
 }  // namespace engram::lm

@@ -33,6 +33,14 @@ class Trainer {
   /// a dense gradient or a row's; no weight has moved then.
   Result<double> step(View<const std::int32_t, 2> tokens);
   Index steps_done() const;
+
+  /// Writes all that the next step depends on: weights, rows, what the optimizers remember, the
+  /// experts' biases, the number of steps. Training that goes on from there gives the bits of
+  /// training that was never stopped. Fails as save_checkpoint().
+  Result<void> save(const std::string& path);
+  /// Reads it back into a model of the same configuration. Fails as Checkpoint::open() and read():
+  /// a checkpoint of another layout or shape, a damaged one; nothing has changed then.
+  Result<void> load(const std::string& path);
   /// The rate of the next step's dense weights.
   float rate() const;
 

@@ -110,7 +110,7 @@ void check_gradients(const lm::ModelConfig& config) {
   const auto tokens = random_tokens(sequences * (config.context + 1), config.vocab_size, 2);
   const Index positions = sequences * config.context;
   lm::Network::Tape tape;
-  std::vector<float> gradients(network->weights.size());
+  lm::Floats gradients(network->weights.size());
   const Index row_values =
       network->memory ? network->memory->columns() * network->memory->row_width() : 0;
   std::vector<float> to_rows(at(positions * row_values));
@@ -178,6 +178,41 @@ TEST_CASE("training gives the same bits for any number of threads, and learns") 
   CHECK(run(2, two) == first);
   CHECK(one == two);
   CHECK(one < 2.2);  // from ln 13 = 2.56; the first position cannot be known
+}
+
+TEST_CASE("training that was stopped, saved and loaded goes on with the same bits") {
+  const lm::ModelConfig config = tiny(1, true);
+  const std::string path = std::string(ENGRAM_SCRATCH_DIR) + "/lm_checkpoint.safetensors";
+  const auto tokens = random_tokens(10 * 7, 13, 4);
+  const View<const std::int32_t, 2> batch(tokens.data(), 10, 7);
+  const lm::TrainOptions options{.steps = 8, .peak_rate = 0.01f};
+  auto whole = lm::Model::make(config, identity_map(13)).value();
+  auto trainer = lm::Trainer::make(whole, options).value();
+  for (int step = 0; step < 8; ++step) {
+    if (step == 3) trainer.save(path).value();
+    (void)trainer.step(batch).value();
+  }
+  auto resumed = lm::Model::make(config, identity_map(13)).value();
+  auto again = lm::Trainer::make(resumed, options).value();
+  again.load(path).value();
+  CHECK(again.steps_done() == 3);
+  for (int step = 3; step < 8; ++step) (void)again.step(batch).value();
+  CHECK(resumed.network().weights == whole.network().weights);
+  const auto rows = [](lm::Model& model) {
+    return model.network().memory->table().store().ref()(0).codes;
+  };
+  CHECK(std::memcmp(rows(resumed), rows(whole),
+                    at(whole.network().memory->table().num_rows() * 3 * 4)) == 0);
+
+  lm::ModelConfig other = config;
+  other.memory->rows_per_head = {13, 17};
+  auto unlike = lm::Model::make(other, identity_map(13)).value();
+  const auto before = unlike.network().weights;
+  auto refusing = lm::Trainer::make(unlike, options).value();
+  CHECK(refusing.load(path).status().code == Code::mismatch);
+  CHECK(refusing.load(path + ".absent").status().code == Code::io);
+  CHECK(unlike.network().weights == before);
+  CHECK(refusing.steps_done() == 0);
 }
 
 TEST_CASE("the demo's model costs what it says") {
