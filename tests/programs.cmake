@@ -62,7 +62,7 @@ else()
 endif()
 
 # Folders of unit/ that test a library of the examples by the same name, which all others need not.
-set(engram_own_libraries lm)
+set(engram_own_libraries lm demo_parts)
 
 function(engram_suite_unit)
   file(GLOB folders CONFIGURE_DEPENDS unit/*)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 namespace engram::demo {
 namespace {
@@ -29,7 +30,8 @@ struct Axis {
 std::string number(double x, int digits) {
   char text[64];
   std::snprintf(text, sizeof text, "%.*f", digits, x);
-  return text;
+  const bool no_sign = text[0] == '-' && std::strtod(text, nullptr) == 0;  // not "-0.00"
+  return text + (no_sign ? 1 : 0);
 }
 
 std::string line_chart(const std::vector<Line>& lines, const std::string& x_name,

@@ -152,19 +152,20 @@ Result<Corpus> read_corpus(const CorpusOptions& options) {
   if (!map.ok()) return map.failure();
   Result<bpe::Encoder> encoder = bpe::Encoder::make(std::move(tokenizer).value());
   if (!encoder.ok()) return encoder.failure();
-  Corpus corpus{std::move(encoder).value(), std::move(map).value(), {}, {}, {}, 0, {}, 0};
+  Corpus corpus{std::move(encoder).value(), std::move(map).value(), {}, {}, {}, 0, {}, {}};
+  if (options.text.empty() && options.tokenizer.empty()) corpus.end = 0;
 
   SeenTrigrams seen;
   Sha256 digest;
   Index tokens = 0;
-  std::size_t kept = 0;
+  std::size_t kept = 0, dropped = 0;
   for (Text& text : texts) {
     if (tokens >= options.enough_tokens) break;
     Result<std::vector<std::int32_t>> ids = corpus.encoder.encode(text.text);
     if (!ids.ok()) return ids.failure();
     if (options.text.empty()) {
       if (seen.share(ids.value()) > 0.8) {
-        ++corpus.dropped;
+        ++dropped;
         continue;
       }
       seen.keep(ids.value());
@@ -177,27 +178,29 @@ Result<Corpus> read_corpus(const CorpusOptions& options) {
         .push_back({std::move(text.name), std::move(ids).value()});
   }
   corpus.digest = digest.hex();
-  corpus.source = options.text.empty() ? sentence({kept, " C++ headers of this machine, ",
-                                                   corpus.dropped, " that repeat others left out"})
-                                       : options.text;
+  corpus.source =
+      options.text.empty()
+          ? sentence({kept, " C++ headers of this machine (", dropped,
+                      " that repeat others left out), every ", held_out_every, "th held out"})
+          : sentence({options.text, " in pieces of about ", piece_bytes, " bytes, every ",
+                      held_out_every, "th held out"});
   return corpus;
 }
 
-std::vector<std::int32_t> cut_windows(const std::vector<Document>& documents, Index length,
-                                      std::optional<std::uint64_t> seed) {
+std::vector<std::int32_t> cut_windows(const std::vector<Document>& documents,
+                                      std::optional<std::int32_t> end, Index length,
+                                      std::uint64_t seed) {
   std::vector<std::int32_t> all;
   for (const Document& d : documents) {
     all.insert(all.end(), d.tokens.begin(), d.tokens.end());
-    all.push_back(0);  // the end of a document, where the tokenizer is the demo's own
+    if (end) all.push_back(*end);
   }
   const auto size = static_cast<std::size_t>(length);
   const std::size_t windows = all.size() / size;
   all.resize(windows * size);
-  if (!seed) return all;
-  std::uint64_t z = *seed;
   for (std::size_t w = windows; w > 1; --w) {
-    z = splitmix64(z);
-    const std::size_t other = z % w;
+    seed = splitmix64(seed);
+    const std::size_t other = seed % w;
     if (other == w - 1) continue;
     std::swap_ranges(all.begin() + static_cast<std::ptrdiff_t>((w - 1) * size),
                      all.begin() + static_cast<std::ptrdiff_t>(w * size),

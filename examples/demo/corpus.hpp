@@ -32,7 +32,9 @@ struct Corpus {
   std::string source;  ///< where the text is from, in words
   Index bytes = 0;     ///< of the documents that were kept
   std::string digest;  ///< SHA-256 of them, one behind the other
-  Index dropped = 0;   ///< documents left out because they repeat others
+  /// What stands between documents; none between pieces of one text, and none with a tokenizer of
+  /// the user's, of which nobody says which token that is.
+  std::optional<std::int32_t> end;
 
   static Index tokens_of(const std::vector<Document>& documents) {
     Index count = 0;
@@ -50,9 +52,11 @@ struct Corpus {
 /// reader says.
 Result<Corpus> read_corpus(const CorpusOptions& options);
 
-/// Windows of `length` tokens, which overlap nowhere, of the documents one behind the other; in an
-/// order drawn by seed. [windows, length]
-std::vector<std::int32_t> cut_windows(const std::vector<Document>& documents, Index length,
-                                      std::optional<std::uint64_t> seed);
+/// Windows of `length` tokens, which overlap nowhere, of the documents one behind the other, with
+/// `end` behind each; in an order drawn by seed, so that the first few are a sample of all.
+/// [windows, length]
+std::vector<std::int32_t> cut_windows(const std::vector<Document>& documents,
+                                      std::optional<std::int32_t> end, Index length,
+                                      std::uint64_t seed);
 
 }  // namespace engram::demo

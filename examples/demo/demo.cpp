@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 
 #if __has_include(<unistd.h>)
@@ -46,7 +47,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// One line of progress: redrawn on a terminal, else now and then a new one.
+/// One line of progress, below 80 columns: redrawn on a terminal, else now and then a new one.
 class Progress {
  public:
   Progress(const std::vector<Contender>& contenders, Index steps, bool terminal)
@@ -56,14 +57,13 @@ class Progress {
     const double elapsed = seconds_since(start_);
     if (!terminal_ && step != steps_ && elapsed < next_) return;
     next_ = elapsed + 10;
-    constexpr Index cells = 24;
+    constexpr Index cells = 20;
     const auto full = static_cast<std::size_t>(cells * step / steps_);
-    std::printf("%s[%s%s] step %lld of %lld  loss", terminal_ ? "\r" : "",
-                std::string(full, '#').c_str(), std::string(cells - full, '.').c_str(),
-                static_cast<long long>(step), static_cast<long long>(steps_));
-    for (const Contender& c : *contenders_)
-      std::printf("  %s %.3f", c.name.c_str(), recent_loss(c));
-    std::printf("  %.0f s left %s",
+    std::printf("%s[%s%s] %lld/%lld ", terminal_ ? "\r" : "", std::string(full, '#').c_str(),
+                std::string(cells - full, '.').c_str(), static_cast<long long>(step),
+                static_cast<long long>(steps_));
+    for (const Contender& c : *contenders_) std::printf(" %.3f", recent_loss(c));
+    std::printf("  %.0f s left  %s",
                 elapsed / static_cast<double>(step) * static_cast<double>(steps_ - step),
                 terminal_ && step < steps_ ? "" : "\n");
     std::fflush(stdout);
@@ -77,9 +77,18 @@ class Progress {
   double next_ = 5;
 };
 
-/// Fails before any work where the report could not be written in the end.
+/// Fails before any work where the report could not be written in the end. Leaves what is there.
 Result<void> check_writable(const std::string& path) {
-  return write_file(path, as_bytes("<!doctype html><title>engram: not finished yet</title>\n"));
+  std::error_code error;
+  const auto there = std::filesystem::status(path, error);
+  if (std::filesystem::is_regular_file(there)) {
+    const Result<std::string> old = read_file(path);
+    if (!old.ok()) return old.failure();
+    return write_file(path, as_bytes(old.value()));
+  }
+  Result<void> written = write_file(path, Bytes());
+  if (written.ok() && !std::filesystem::exists(there)) std::filesystem::remove(path, error);
+  return written;
 }
 
 Result<void> run(const Options& options) {
@@ -89,29 +98,30 @@ Result<void> run(const Options& options) {
   CorpusOptions wanted;
   wanted.text = options.trace.text;
   wanted.tokenizer = options.trace.tokenizer;
+  const Index length = lm::ModelConfig().context + 1;
+  const Index needed = options.lockstep.steps * options.lockstep.sequences;
+  wanted.enough_tokens = std::max(wanted.enough_tokens, needed * length / 10 * 11);
   Result<Corpus> read = read_corpus(wanted);
   if (!read.ok()) return read.failure();
   const Corpus corpus = std::move(read).value();
   const Index train_tokens = Corpus::tokens_of(corpus.training);
   std::printf(
-      "Text: %s, %.1f MB; %.2f million tokens to train on, %.2f million held out; %d different\n"
-      "tokens; SHA-256 %s; read and encoded in %.1f s.\n",
+      "Text: %s\n%.1f MB; %.2f million tokens to train on, %.2f million held out, %d different; "
+      "read in %.1f s\nSHA-256 %s\n",
       corpus.source.c_str(), static_cast<double>(corpus.bytes) / 1e6,
       static_cast<double>(train_tokens) / 1e6,
       static_cast<double>(Corpus::tokens_of(corpus.held_out)) / 1e6, corpus.encoder.vocab_size(),
-      corpus.digest.substr(0, 16).c_str(), seconds_since(start));
+      seconds_since(start), corpus.digest.c_str());
 
   Result<std::vector<Contender>> made = make_contenders(corpus.encoder.vocab_size(), corpus.map);
   if (!made.ok()) return made.failure();
   std::vector<Contender> contenders = std::move(made).value();
-  const Index length = contenders[0].model.config().context + 1;
-  const std::vector<std::int32_t> all = cut_windows(corpus.training, length, 1);
-  const std::vector<std::int32_t> unseen = cut_windows(corpus.held_out, length, std::nullopt);
+  const std::vector<std::int32_t> all = cut_windows(corpus.training, corpus.end, length, 1);
+  const std::vector<std::int32_t> unseen = cut_windows(corpus.held_out, corpus.end, length, 2);
   const View<const std::int32_t, 2> windows(all.data(), static_cast<Index>(all.size()) / length,
                                             length);
   const View<const std::int32_t, 2> held_out(unseen.data(),
                                              static_cast<Index>(unseen.size()) / length, length);
-  const Index needed = options.lockstep.steps * options.lockstep.sequences;
   if (windows.extent(0) < needed || held_out.extent(0) < 1)
     return fail(Code::invalid_config,
                 {"the text is too short: ", options.lockstep.steps, " steps take ", needed * length,
@@ -126,12 +136,20 @@ Result<void> run(const Options& options) {
     std::printf("%-16s %12lld %14lld\n", c.name.c_str(),
                 static_cast<long long>(c.model.parameters().total),
                 static_cast<long long>(c.model.parameters().active));
+  const lm::ParameterCounts without = contenders[0].model.parameters();
+  const lm::ParameterCounts with = contenders[1].model.parameters();
+  const auto apart = [](Index a, Index b) {
+    return 100 * std::fabs(static_cast<double>(b) / static_cast<double>(a) - 1);
+  };
   std::printf(
       "Active: weights multiplied for a token and row values read, without the input embedding.\n"
-      "The first two are equal within 1 %%: the memory is paid for with fewer experts and a "
-      "narrower\n"
-      "shared expert. The third has the second's experts and a memory that can hold nothing.\n\n"
-      "Training, %lld steps of %lld tokens, the same for each; Ctrl-C ends early and reports.\n",
+      "The first two are %.1f and %.1f %% apart: the memory is paid for with fewer experts and a\n"
+      "narrower shared expert. The third has the second's experts and a memory that can hold\n"
+      "nothing.\n\n"
+      "Training, %lld steps of %lld tokens, the same for each; Ctrl-C ends early and reports.\n"
+      "Loss in nats a token, mean of the last 20 steps: without memory, with memory, one row a "
+      "head\n",
+      apart(without.total, with.total), apart(without.active, with.active),
       static_cast<long long>(options.lockstep.steps),
       static_cast<long long>(options.lockstep.sequences * (length - 1)));
   std::fflush(stdout);
@@ -140,7 +158,10 @@ Result<void> run(const Options& options) {
   done.corpus = &corpus;
   done.contenders = &contenders;
   done.options = options.lockstep;
-  std::signal(SIGINT, [](int) { interrupted = 1; });
+  std::signal(SIGINT, [](int) {
+    interrupted = 1;
+    std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C does not wait for the report
+  });
   Progress progress(contenders, options.lockstep.steps, options.trace.color);
   if (Result<void> trained =
           train_in_lockstep(contenders, options.lockstep, windows, held_out, interrupted,
@@ -150,9 +171,7 @@ Result<void> run(const Options& options) {
                             });
       !trained.ok())
     return trained;
-  std::signal(SIGINT, SIG_DFL);
   done.partial = done.steps_done < options.lockstep.steps;
-  if (done.steps_done == 0) return fail(Code::io, "interrupted before the first step");
   if (done.partial) std::printf("\nInterrupted; what there is:\n");
 
   Result<Findings> found =
@@ -192,6 +211,7 @@ int main(int argc, char** argv) {
       .add_option("--save-tokenizer", options.trace.save_tokenizer,
                   "with --trace: write the tokenizer there as tokenizer.json")
       ->needs(trace);
+  program.footer("Ends with 0; 1 refused, 2 a wrong option, 130 interrupted, with a report.");
   try {
     program.parse(argc, argv);
     const Result<void> done = options.only_trace ? show_trace(options.trace) : run(options);

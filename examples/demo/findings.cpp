@@ -41,31 +41,62 @@ double loss_at(const std::vector<CurvePoint>& curve, double seconds) {
   return curve.empty() ? 0 : curve.back().loss;
 }
 
-std::vector<StratumFound> group(const NgramCounts& counts, int order,
-                                View<const std::int32_t, 2> windows,
-                                const std::vector<float>& without, const std::vector<float>& with,
-                                const std::vector<float>& one_row) {
-  struct Sums {
-    double count = 0, gain = 0, squares = 0, one_row = 0;
-  };
-  std::vector<Sums> sums(std::size(strata));
-  const Index context = windows.extent(1) - 1;
-  for (Index w = 0; w < windows.extent(0); ++w)
-    for (Index t = 0; t < context; ++t) {
-      Sums& s = sums[counts.stratum({&windows(w, 0), at(context)}, at(t), order)];
-      const auto i = at(w * context + t);
-      const double gain = double{without[i]} - double{with[i]};
-      s.count += 1;
-      s.gain += gain;
-      s.squares += gain * gain;
-      s.one_row += double{without[i]} - double{one_row[i]};
-    }
-  std::vector<StratumFound> found;
-  for (const Sums& s : sums) {
-    const double n = std::max(1.0, s.count), mean = s.gain / n;
-    found.push_back({s.count / static_cast<double>(without.size()), mean,
-                     std::sqrt(std::max(0.0, s.squares / n - mean * mean) / n), s.one_row / n});
+/// Sums over the positions of one group.
+class Gains {
+ public:
+  void add(double gain, double one_row_gain) {
+    window_.count += 1;
+    window_.gain += gain;
+    one_row_ += one_row_gain;
   }
+  void end_window() {
+    windows_.push_back(window_);
+    window_ = {};
+  }
+  /// positions: of all groups.
+  StratumFound found(double positions) const {
+    Window sum;
+    double draws = 0;  // windows with such positions: those within one are alike
+    for (const Window& w : windows_) {
+      sum.count += w.count;
+      sum.gain += w.gain;
+      draws += w.count > 0 ? 1 : 0;
+    }
+    if (draws == 0) return {};
+    const double mean = sum.gain / sum.count;
+    double squares = 0;
+    for (const Window& w : windows_) squares += std::pow(w.gain - mean * w.count, 2);
+    const double error =
+        draws < 2 ? INFINITY : std::sqrt(squares * draws / (draws - 1)) / sum.count;
+    return {sum.count / positions, mean, error, one_row_ / sum.count};
+  }
+
+ private:
+  struct Window {
+    double count = 0, gain = 0;
+  };
+  std::vector<Window> windows_;
+  Window window_;
+  double one_row_ = 0;
+};
+
+/// Gathers the positions of all windows in the groups that group_of(window, position) names.
+template <class GroupOf>
+std::vector<StratumFound> gather_gains(std::size_t groups, View<const std::int32_t, 2> windows,
+                                       const std::vector<std::vector<float>>& losses,
+                                       GroupOf group_of) {
+  std::vector<Gains> gains(groups);
+  const Index context = windows.extent(1) - 1;
+  for (Index w = 0; w < windows.extent(0); ++w) {
+    for (Index t = 0; t < context; ++t) {
+      const auto i = at(w * context + t);
+      gains[group_of(w, t)].add(double{losses[0][i]} - double{losses[1][i]},
+                                double{losses[0][i]} - double{losses[2][i]});
+    }
+    for (Gains& g : gains) g.end_window();
+  }
+  std::vector<StratumFound> found;
+  for (const Gains& g : gains) found.push_back(g.found(static_cast<double>(losses[0].size())));
   return found;
 }
 
@@ -99,8 +130,11 @@ Result<std::vector<PassageToken>> read_passage(const std::vector<Contender>& con
 
 Result<Passage> choose_passage(const Corpus& corpus, Index length) {
   for (const Document& d : corpus.held_out)
-    if (static_cast<Index>(d.tokens.size()) >= length)
-      return Passage{d.name, {d.tokens.begin(), d.tokens.begin() + length}};
+    if (static_cast<Index>(d.tokens.size()) >= length) {
+      const auto begin =
+          d.tokens.begin() + (static_cast<std::ptrdiff_t>(d.tokens.size()) - length) / 2;
+      return Passage{d.name, {begin, begin + length}};
+    }
   return fail(Code::invalid_config,
               {"no held-out document has ", length, " tokens: the text is too short"});
 }
@@ -119,7 +153,8 @@ Result<Findings> look_into(std::vector<Contender>& contenders, const Corpus& cor
   double bytes = 0;
   for (Index w = 0; w < unseen.extent(0); ++w)
     for (Index t = 1; t <= context; ++t)
-      bytes += static_cast<double>(corpus.encoder.token(unseen(w, t)).size());
+      if (unseen(w, t) != corpus.end)
+        bytes += static_cast<double>(corpus.encoder.token(unseen(w, t)).size());
 
   found.equal_seconds = contenders[0].seconds;
   for (const Contender& c : contenders)
@@ -132,7 +167,8 @@ Result<Findings> look_into(std::vector<Contender>& contenders, const Corpus& cor
     if (!in_training.ok()) return in_training.failure();
     const double nats = mean_of(all.value());
     found.models.push_back({nats, nats * static_cast<double>(found.tokens) / std::log(2.0) / bytes,
-                            in_training.value(), loss_at(c.curve, found.equal_seconds)});
+                            in_training.value(),
+                            nats + loss_at(c.curve, found.equal_seconds) - c.curve.back().loss});
     losses.push_back(std::move(all).value());
   }
   const Result<std::vector<float>> knocked_out =
@@ -142,8 +178,12 @@ Result<Findings> look_into(std::vector<Contender>& contenders, const Corpus& cor
 
   NgramCounts counts(corpus.map);
   for (Index w = 0; w < trained; ++w) counts.add({&windows(w, 0), at(context)});
+  found.all = gather_gains(1, unseen, losses, [](Index, Index) { return std::size_t{0}; })[0];
   for (int order = 2; order <= 3; ++order)
-    found.by_order[order - 2] = group(counts, order, unseen, losses[0], losses[1], losses[2]);
+    found.by_order[order - 2] =
+        gather_gains(std::size(strata), unseen, losses, [&](Index w, Index t) {
+          return counts.stratum({&unseen(w, 0), at(context)}, at(t), order);
+        });
 
   Result<std::vector<PassageToken>> tokens = read_passage(contenders, corpus, passage);
   if (!tokens.ok()) return tokens.failure();

@@ -13,14 +13,14 @@ struct HeldOut {
   double nats = 0;           ///< mean loss a token
   double bits_per_byte = 0;  ///< the same text, whatever the tokens
   double train_nats = 0;     ///< on as many windows that it was trained on
-  double at_equal_time = 0;  ///< nats on the curve's windows when the fastest model was done
+  double at_equal_time = 0;  ///< nats when the fastest model was done, by the curve
 };
 
 /// Positions whose n-gram occurred about equally often in training.
 struct StratumFound {
   double share = 0;  ///< of all positions
   double gain = 0;   ///< nats saved by the memory: loss without less loss with
-  double error = 0;  ///< standard error of the gain
+  double error = 0;  ///< standard error of the gain, windows taken as independent
   double one_row_gain = 0;
 };
 
@@ -38,13 +38,14 @@ struct Findings {
   double equal_seconds = 0;
   std::vector<HeldOut> models;            ///< in the order of the contenders
   double knocked_out = 0;                 ///< nats of the model with memory, its memory silenced
+  StratumFound all;                       ///< every position
   std::vector<StratumFound> by_order[2];  ///< of orders 2 and 3, in the order of `strata`
   std::string passage_name;
   std::vector<PassageToken> passage;
 };
 
 /// The part of the held-out text that is shown token by token, chosen before training: the
-/// beginning of the first held-out document that is long enough.
+/// middle of the first held-out document that is long enough.
 struct Passage {
   std::string name;
   std::vector<std::int32_t> tokens;  ///< [context + 1]

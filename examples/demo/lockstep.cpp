@@ -50,12 +50,12 @@ Result<void> train_in_lockstep(std::vector<Contender>& contenders, const Lockste
   }
   const View<const std::int32_t, 2> watched =
       held_out.slice(0, std::min(watched_windows, held_out.extent(0)));
-  // Closer together at first, so that there is something to see.
   const auto is_point = [&](Index step) {
     const Index every = std::max<Index>(1, options.steps / curve_points);
-    return step % every == 0 || step == options.steps || step == std::min<Index>(10, options.steps);
+    return step % every == 0 || step == 10;
   };
-  for (Index step = 1; step <= options.steps && stop == 0; ++step) {
+  bool last = false;
+  for (Index step = 1; !last; ++step) {
     const View<const std::int32_t, 2> batch =
         windows.slice((step - 1) * options.sequences, options.sequences);
     for (std::size_t i = 0; i < contenders.size(); ++i) {
@@ -66,7 +66,8 @@ Result<void> train_in_lockstep(std::vector<Contender>& contenders, const Lockste
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       contenders[i].losses.push_back(loss.value());
     }
-    if (is_point(step))
+    last = step == options.steps || stop != 0;
+    if (last || is_point(step))
       for (Contender& c : contenders) {
         const Result<double> loss = lm::evaluate(c.model, watched, options.threads);
         if (!loss.ok()) return loss.failure();

@@ -38,7 +38,8 @@ struct LockstepOptions {
 Result<std::vector<Contender>> make_contenders(std::int32_t vocab_size, const TokenMap& map);
 
 /// Trains them on windows [at least steps * sequences, context + 1]; watches the first held-out
-/// windows. Stops early when `stop` is set. progress is called after each step with its number.
+/// windows. Stops after the step during which `stop` is set. progress is called after each step
+/// with its number.
 Result<void> train_in_lockstep(std::vector<Contender>& contenders, const LockstepOptions& options,
                                View<const std::int32_t, 2> windows,
                                View<const std::int32_t, 2> held_out,

@@ -129,24 +129,28 @@ std::string strata_table(const std::vector<StratumFound>& found, int order) {
 }  // namespace
 
 std::string conclusion(const Run& run) {
-  const Findings& f = run.findings;
-  const double gain = f.models[0].nats - f.models[1].nats;
-  const double control = f.models[0].nats - f.models[2].nats;
+  const StratumFound& all = run.findings.all;
   const std::string tokens =
       number(static_cast<double>(run.steps_done * run.options.sequences) *
                  static_cast<double>((*run.contenders)[0].model.config().context) / 1e6,
              2);
-  return "Shown: after " + tokens +
-         " million tokens, at equal parameters, the model with memory predicts text it has not "
-         "seen " +
-         (gain > 0 ? "better by " : "worse by ") + number(std::fabs(gain), 3) +
-         " nats a token than the one without; with one row a head the difference is " +
-         number(control, 3) +
-         (control < 0.5 * gain ? ", so what helps is what the rows hold. "
-                               : ", so the rows cannot be what helps. ") +
-         "Not shown: that this holds for larger models, longer training or other text; one seed "
-         "was "
-         "run.";
+  std::string text = "Shown: after " + tokens + " million tokens, the model with memory ";
+  if (std::fabs(all.gain) < 2 * all.error)
+    text +=
+        "is as good on text it has not seen as the one without, as far as this text can tell (" +
+        number(all.gain, 3) + " nats a token saved, standard error " + number(all.error, 3) + ").";
+  else
+    text +=
+        "predicts text it has not seen " + std::string(all.gain > 0 ? "better" : "worse") + " by " +
+        number(std::fabs(all.gain), 3) + " nats a token (standard error " + number(all.error, 3) +
+        ") than the one without, at equal parameters; with one row a head the gain is " +
+        number(all.one_row_gain, 3) +
+        (all.gain < 0                      ? "."
+         : all.one_row_gain < all.gain / 2 ? ", so most of it is what the rows hold."
+                                           : ", so at least half of it is not what the rows hold.");
+  return text +
+         " Not shown: that this holds for larger models, longer training, other text or another "
+         "seed.";
 }
 
 std::string html_report(const Run& run) {
@@ -176,9 +180,9 @@ std::string html_report(const Run& run) {
   html += "<h2>The text</h2>\n<p>" + escaped(run.corpus->source) + ": " +
           number(static_cast<double>(run.corpus->bytes) / 1e6, 1) + " MB, " +
           millions(Corpus::tokens_of(run.corpus->training)) + " tokens to train on, " +
-          millions(Corpus::tokens_of(run.corpus->held_out)) + " held out, split by document; " +
+          millions(Corpus::tokens_of(run.corpus->held_out)) + " held out; " +
           std::to_string(run.corpus->encoder.vocab_size()) + " different tokens. SHA-256 <code>" +
-          run.corpus->digest.substr(0, 16) + "…</code></p>\n";
+          run.corpus->digest + "</code></p>\n";
 
   html += "<h2>The models</h2>\n<table>\n" +
           row({"", "parameters", "active a token", "nats", "bits a byte", "at equal time, nats",
@@ -194,10 +198,10 @@ std::string html_report(const Run& run) {
   html += "</table>\n<p class=\"note\">On " + std::to_string(f.tokens) +
           " held-out tokens. Active: weights multiplied for a token and row values read for it, "
           "without "
-          "the input embedding. At equal time: what each had reached on the curve below when the "
-          "fastest "
-          "was done, after " +
-          number(f.equal_seconds, 1) + " s of its own training.</p>\n";
+          "the input embedding. At equal time: the loss when the fastest was done, after " +
+          number(f.equal_seconds, 1) +
+          " s of its own training; that is, the final loss and what the curve below still fell by "
+          "from there on.</p>\n";
 
   html += "<h2>While training</h2>\n" + curves(run) +
           "<p class=\"note\">Strong: on held-out text; pale: on the training text, smoothed.</p>\n";
@@ -206,7 +210,8 @@ std::string html_report(const Run& run) {
       "<h2>Where the memory helps</h2>\n" + strata_table(f.by_order[0], 2) +
       strata_table(f.by_order[1], 3) +
       "<p class=\"note\">A memory can only help where its n-gram was trained: for unseen ones the "
-      "gain should be near zero, or come from the other order and from collisions.</p>\n";
+      "gain should be near zero, or come from the other order and from collisions. The standard "
+      "error takes windows of text as independent draws; it knows nothing of other seeds.</p>\n";
 
   html +=
       "<h2>With the memory silenced</h2>\n<p>The trained model with memory has " +
@@ -221,11 +226,10 @@ std::string html_report(const Run& run) {
     norm = std::max(norm, double{t.norm});
   }
   html +=
-      "<h2>A passage, token by token</h2>\n<p>The beginning of " + escaped(f.passage_name) +
+      "<h2>A passage, token by token</h2>\n<p>From the middle of " + escaped(f.passage_name) +
       ", held out and chosen before training. A gate map alone proves nothing: the gates of a "
-      "memory "
-      "that holds nothing look much alike, as the third map shows. The first map is the "
-      "evidence.</p>\n"
+      "memory that can hold nothing open and close too, as the third map shows. The first map is "
+      "the evidence.</p>\n"
       "<p><b>Loss saved</b> on each token by the model with memory (orange) or lost (blue), full "
       "colour at " +
       number(largest, 1) + " nats</p>\n" +
@@ -252,6 +256,8 @@ void print_findings(const Run& run) {
                 millions(counts.total).c_str(), millions(counts.active).c_str(), f.models[i].nats,
                 f.models[i].bits_per_byte, f.models[i].at_equal_time, f.models[i].train_nats);
   }
+  std::printf("(equal time: when the fastest was done, after %.1f s of its own training)\n",
+              f.equal_seconds);
   std::printf(
       "\nNats saved by the memory, by how often the n-gram at the position occurred in "
       "training:\n");
