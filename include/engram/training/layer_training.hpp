@@ -72,8 +72,8 @@ ENGRAM_END_LOOPS
 ///
 /// Arguments as of EngramLayer::forward, and:
 ///   tape       tape_bytes(T, S) bytes: written by forward, read by the backward of the same call,
-///              with the same hidden state and scale. hidden must be kept until then (so
-///              out is other memory, or the caller's copy is given to backward).
+///              at the same address, with the same hidden state and options. hidden must be kept
+///              until then (so out is other memory, or the caller's copy is given to backward).
 ///   options    conv_state may be left out: then every sequence begins with zeros.
 ///   device     bits do not depend on the number of threads.
 template <class Layer, class ProjectionGradientType>
