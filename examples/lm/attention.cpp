@@ -2,9 +2,16 @@
 
 #include "attention.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace engram::lm {
+namespace {
+
+/// Queries, or keys, of one product; what lies above the diagonal's tiles is never computed.
+constexpr Index tile = 32;
+
+}  // namespace
 
 Attention::Attention(WeightList& list, const ModelConfig& config)
     : width_(config.width),
@@ -34,8 +41,7 @@ void Attention::rotate(Matrix& qkv, float sign) const {
     for (Index head = 0; head < 2 * heads_; ++head) {  // queries, then keys
       auto first = qkv.row(t).segment(head * head_width_, half).array();
       auto second = qkv.row(t).segment(head * head_width_ + half, half).array();
-      // Of at most 64 elements, so that it needs no heap.
-      const Eigen::Array<float, 1, Eigen::Dynamic, Eigen::RowMajor, 1, 64> turned =
+      const Eigen::Array<float, 1, Eigen::Dynamic, Eigen::RowMajor, 1, widest_head / 2> turned =
           first * c - second * s;
       second = first * s + second * c;
       first = turned;
@@ -51,7 +57,6 @@ Strided Attention::part(Matrix& qkv, Index sequence, Index head, Index which) co
 void Attention::forward(const float* weights, const Matrix& x, Tape& tape, Matrix& y) const {
   const Index sequences = x.rows() / context_;
   const float scale = 1 / std::sqrt(static_cast<float>(head_width_));
-  tape.x = x;
   tape.qkv.noalias() = x * qkv_.in(weights).transpose();
   rotate(tape.qkv, 1);
   tape.chance.resize(static_cast<std::size_t>(sequences * heads_));
@@ -59,44 +64,64 @@ void Attention::forward(const float* weights, const Matrix& x, Tape& tape, Matri
   for (Index s = 0; s < sequences; ++s)
     for (Index head = 0; head < heads_; ++head) {
       Matrix& chance = tape.chance[static_cast<std::size_t>(s * heads_ + head)];
-      chance.noalias() = part(tape.qkv, s, head, 0) * part(tape.qkv, s, head, 1).transpose();
-      for (Index t = 0; t < context_; ++t) {
-        auto seen = chance.row(t).head(t + 1).array();
-        seen = ((seen - seen.maxCoeff()) * scale).exp();
-        seen /= seen.sum();
-        chance.row(t).tail(context_ - t - 1).setZero();
+      chance.resize(context_, context_);
+      const auto queries = part(tape.qkv, s, head, 0);
+      const auto keys = part(tape.qkv, s, head, 1), values = part(tape.qkv, s, head, 2);
+      for (Index begin = 0; begin < context_; begin += tile) {
+        const Index n = std::min(tile, context_ - begin), end = begin + n;
+        auto scores = chance.block(begin, 0, n, end);
+        scores.noalias() = queries.middleRows(begin, n) * keys.topRows(end).transpose();
+        for (Index i = 0; i < n; ++i) {
+          auto seen = scores.row(i).head(begin + i + 1).array();
+          seen = ((seen - seen.maxCoeff()) * scale).exp();
+          seen /= seen.sum();
+          scores.row(i).tail(n - i - 1).setZero();
+        }
+        tape.mixed.block(s * context_ + begin, head * head_width_, n, head_width_).noalias() =
+            scores * values.topRows(end);
       }
-      tape.mixed.block(s * context_, head * head_width_, context_, head_width_).noalias() =
-          chance * part(tape.qkv, s, head, 2);
     }
   y.noalias() = tape.mixed * out_.in(weights).transpose();
 }
 
-void Attention::backward(const float* weights, Tape& tape, const Matrix& to_y, Matrix& to_x,
-                         float* gradients) const {
-  const Index sequences = tape.x.rows() / context_;
+void Attention::backward(const float* weights, const Matrix& x, Tape& tape, const Matrix& to_y,
+                         Matrix& to_x, float* gradients) const {
+  const Index sequences = x.rows() / context_;
   const float scale = 1 / std::sqrt(static_cast<float>(head_width_));
-  out_.in(gradients).noalias() += to_y.transpose() * tape.mixed;
+  out_.in(gradients).noalias() = to_y.transpose() * tape.mixed;
   tape.to_mixed.noalias() = to_y * out_.in(weights);
   tape.to_qkv.resize(tape.qkv.rows(), tape.qkv.cols());
   Matrix& to_chance = tape.to_chance;
+  to_chance.resize(context_, context_);
   for (Index s = 0; s < sequences; ++s)
     for (Index head = 0; head < heads_; ++head) {
       const Matrix& chance = tape.chance[static_cast<std::size_t>(s * heads_ + head)];
       const auto to_head =
           tape.to_mixed.block(s * context_, head * head_width_, context_, head_width_);
-      part(tape.to_qkv, s, head, 2).noalias() = chance.transpose() * to_head;
-      to_chance.noalias() = to_head * part(tape.qkv, s, head, 2).transpose();
-      for (Index t = 0; t < context_; ++t) {
-        auto to = to_chance.row(t).array();
-        const auto p = chance.row(t).array();
-        to = scale * p * (to - (p * to).sum());
+      const auto queries = part(tape.qkv, s, head, 0);
+      const auto keys = part(tape.qkv, s, head, 1), values = part(tape.qkv, s, head, 2);
+      auto to_queries = part(tape.to_qkv, s, head, 0);
+      auto to_keys = part(tape.to_qkv, s, head, 1), to_values = part(tape.to_qkv, s, head, 2);
+      for (Index begin = 0; begin < context_; begin += tile) {  // of queries
+        const Index n = std::min(tile, context_ - begin), end = begin + n;
+        auto to = to_chance.block(begin, 0, n, end);
+        const auto p = chance.block(begin, 0, n, end).array();
+        to.noalias() = to_head.middleRows(begin, n) * values.topRows(end).transpose();
+        for (Index i = 0; i < n; ++i)
+          to.row(i).array() =
+              scale * p.row(i) * (to.row(i).array() - (p.row(i) * to.row(i).array()).sum());
+        to_queries.middleRows(begin, n).noalias() = to * keys.topRows(end);
       }
-      part(tape.to_qkv, s, head, 0).noalias() = to_chance * part(tape.qkv, s, head, 1);
-      part(tape.to_qkv, s, head, 1).noalias() = to_chance.transpose() * part(tape.qkv, s, head, 0);
+      for (Index begin = 0; begin < context_; begin += tile) {  // of keys
+        const Index n = std::min(tile, context_ - begin), from = context_ - begin;
+        to_values.middleRows(begin, n).noalias() =
+            chance.block(begin, begin, from, n).transpose() * to_head.bottomRows(from);
+        to_keys.middleRows(begin, n).noalias() =
+            to_chance.block(begin, begin, from, n).transpose() * queries.bottomRows(from);
+      }
     }
   rotate(tape.to_qkv, -1);
-  qkv_.in(gradients).noalias() += tape.to_qkv.transpose() * tape.x;
+  qkv_.in(gradients).noalias() = tape.to_qkv.transpose() * x;
   to_x.noalias() = tape.to_qkv * qkv_.in(weights);
 }
 

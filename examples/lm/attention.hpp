@@ -10,12 +10,13 @@ namespace engram::lm {
 
 class Attention {
  public:
+  static constexpr Index widest_head = 128;
+
   /// What backward needs of a batch of sequences.
   struct Tape {
-    Matrix x;                    ///< [T, D]
     Matrix qkv;                  ///< [T, 3 D], queries and keys rotated
     Matrix mixed;                ///< [T, D] values mixed by the heads
-    std::vector<Matrix> chance;  ///< [C, C] of each sequence and head
+    std::vector<Matrix> chance;  ///< [C, C] of each sequence and head, as far as tiles reach
     Matrix to_qkv;               ///< scratch of backward
     Matrix to_mixed;
     Matrix to_chance;
@@ -26,8 +27,8 @@ class Attention {
 
   /// x and y [sequences * context, D].
   void forward(const float* weights, const Matrix& x, Tape& tape, Matrix& y) const;
-  /// to_x is written; the weights' gradients are added to.
-  void backward(const float* weights, Tape& tape, const Matrix& to_y, Matrix& to_x,
+  /// x: forward's. to_x and the weights' gradients are written.
+  void backward(const float* weights, const Matrix& x, Tape& tape, const Matrix& to_y, Matrix& to_x,
                 float* gradients) const;
 
  private:

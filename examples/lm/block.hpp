@@ -17,10 +17,11 @@ class Block {
     Memory::Tape* memory = nullptr;
     float* to_rows = nullptr;  ///< [T, H E] where backward leaves the rows' gradients
     Connection::Tape attention_connection, experts_connection;
-    Norm::Tape attention_norm, experts_norm;
+    Matrix attention_x, attention_normed, experts_x, experts_normed;  ///< [T, D]
+    Vector attention_inverse, experts_inverse;
     Attention::Tape attention;
     Experts::Tape experts;
-    Matrix x, normed, y;  ///< scratch
+    Matrix y, to_normed, to_x;  ///< scratch
   };
 
   /// memory: this block's, or null; it outlives the block.
@@ -37,28 +38,29 @@ class Block {
     if (memory_ != nullptr)
       if (Status s = memory_->forward(weights, *t.memory, streams); !s.ok()) return s;
 
-    attention_connection_.read(weights, streams, t.attention_connection, t.x);
-    attention_norm_.forward(weights, t.x, t.attention_norm, t.normed);
-    attention_.forward(weights, t.normed, t.attention, t.y);
+    attention_connection_.read(weights, streams, t.attention_connection, t.attention_x);
+    attention_norm_.forward(weights, t.attention_x, t.attention_inverse, t.attention_normed);
+    attention_.forward(weights, t.attention_normed, t.attention, t.y);
     attention_connection_.write(weights, t.y, t.attention_connection, streams);
 
-    experts_connection_.read(weights, streams, t.experts_connection, t.x);
-    experts_norm_.forward(weights, t.x, t.experts_norm, t.normed);
-    experts_.forward(weights, bias, t.normed, t.experts, t.y);
+    experts_connection_.read(weights, streams, t.experts_connection, t.experts_x);
+    experts_norm_.forward(weights, t.experts_x, t.experts_inverse, t.experts_normed);
+    experts_.forward(weights, bias, t.experts_normed, t.experts, t.y);
     experts_connection_.write(weights, t.y, t.experts_connection, streams);
     return {};
   }
 
   Status backward(const float* weights, Tape& t, Matrix& to_streams, float* gradients) const {
     experts_connection_.backward_write(weights, to_streams, t.y);
-    experts_.backward(weights, t.experts, t.y, t.normed, gradients);
-    experts_norm_.backward(weights, t.experts_norm, t.normed, t.x, gradients);
-    experts_connection_.backward_read(weights, t.experts_connection, t.x, to_streams, gradients);
+    experts_.backward(weights, t.experts_normed, t.experts, t.y, t.to_normed, gradients);
+    experts_norm_.backward(weights, t.experts_x, t.experts_inverse, t.to_normed, t.to_x, gradients);
+    experts_connection_.backward_read(weights, t.experts_connection, t.to_x, to_streams, gradients);
 
     attention_connection_.backward_write(weights, to_streams, t.y);
-    attention_.backward(weights, t.attention, t.y, t.normed, gradients);
-    attention_norm_.backward(weights, t.attention_norm, t.normed, t.x, gradients);
-    attention_connection_.backward_read(weights, t.attention_connection, t.x, to_streams,
+    attention_.backward(weights, t.attention_normed, t.attention, t.y, t.to_normed, gradients);
+    attention_norm_.backward(weights, t.attention_x, t.attention_inverse, t.to_normed, t.to_x,
+                             gradients);
+    attention_connection_.backward_read(weights, t.attention_connection, t.to_x, to_streams,
                                         gradients);
 
     if (memory_ == nullptr) return {};

@@ -77,12 +77,12 @@ class Connection {
     }
     tape.after = to_streams;
     for (Index j = 0; j < branches_; ++j) {
-      gradients[pre_.offset + j] += to_x.cwiseProduct(stream(tape.before, j)).sum();
-      gradients[post_.offset + j] += stream(tape.after, j).cwiseProduct(tape.y).sum();
+      gradients[pre_.offset + j] = to_x.cwiseProduct(stream(tape.before, j)).sum();
+      gradients[post_.offset + j] = stream(tape.after, j).cwiseProduct(tape.y).sum();
       stream(to_streams, j) = weights[pre_.offset + j] * to_x;
       for (Index g = 0; g < branches_; ++g) {
         const Index at = mix_.offset + g * branches_ + j;
-        gradients[at] += stream(tape.after, g).cwiseProduct(stream(tape.before, j)).sum();
+        gradients[at] = stream(tape.after, g).cwiseProduct(stream(tape.before, j)).sum();
         stream(to_streams, j) += weights[at] * stream(tape.after, g);
       }
     }

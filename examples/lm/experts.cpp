@@ -24,7 +24,7 @@ void SwiGlu::backward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::R
                       Eigen::Ref<const Matrix> to_y, Eigen::Ref<Matrix> to_x,
                       float* gradients) const {
   const Index w = down.columns;
-  down.in(gradients).noalias() += to_y.transpose() * inner;
+  down.in(gradients).noalias() = to_y.transpose() * inner;
   to_inner.noalias() = to_y * down.in(weights);
   auto gate = up_out.leftCols(w).array();
   auto value = up_out.rightCols(w).array();
@@ -35,7 +35,7 @@ void SwiGlu::backward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::R
   inner.array() = to_inner.array() * (1 + gate * (1 - inner.array())) * value;
   value = to_inner.array() * gate;
   gate = inner.array();
-  up.in(gradients).noalias() += up_out.transpose() * x;
+  up.in(gradients).noalias() = up_out.transpose() * x;
   to_x.noalias() = up_out * up.in(weights);
 }
 
@@ -84,7 +84,6 @@ void Experts::choose(const Vector& bias, Tape& tape) const {
 void Experts::forward(const float* weights, const Vector& bias, const Matrix& x, Tape& tape,
                       Matrix& y) const {
   const Index tokens = x.rows(), choices = tokens * top_k_;
-  tape.x = x;
   tape.logits.noalias() = x * router_.in(weights).transpose();
   choose(bias, tape);
   tape.routed.resize(choices, width_);
@@ -103,14 +102,15 @@ void Experts::forward(const float* weights, const Vector& bias, const Matrix& x,
   }
   tape.shared_up.resize(tokens, shared_.up.rows);
   tape.shared_inner.resize(tokens, shared_.down.columns);
+  y.resize(tokens, width_);
   shared_.forward(weights, x, tape.shared_up, tape.shared_inner, y);
   for (Index i = 0; i < choices; ++i)
     y.row(i / top_k_) += tape.share[static_cast<std::size_t>(i)] *
                          tape.out.row(tape.place[static_cast<std::size_t>(i)]);
 }
 
-void Experts::backward(const float* weights, Tape& tape, const Matrix& to_y, Matrix& to_x,
-                       float* gradients) const {
+void Experts::backward(const float* weights, const Matrix& x, Tape& tape, const Matrix& to_y,
+                       Matrix& to_x, float* gradients) const {
   const Index tokens = to_y.rows(), choices = tokens * top_k_;
   tape.to_out.resize(choices, width_);
   tape.to_routed.resize(choices, width_);
@@ -133,18 +133,18 @@ void Experts::backward(const float* weights, Tape& tape, const Matrix& to_y, Mat
   for (Index e = 0; e < experts_; ++e) {
     const Index begin = tape.begins[static_cast<std::size_t>(e)];
     const Index n = tape.begins[static_cast<std::size_t>(e + 1)] - begin;
-    if (n > 0)
-      routed_[static_cast<std::size_t>(e)].backward(
-          weights, tape.routed.middleRows(begin, n), tape.up.middleRows(begin, n),
-          tape.inner.middleRows(begin, n), tape.to_inner.middleRows(begin, n),
-          tape.to_out.middleRows(begin, n), tape.to_routed.middleRows(begin, n), gradients);
+    routed_[static_cast<std::size_t>(e)].backward(
+        weights, tape.routed.middleRows(begin, n), tape.up.middleRows(begin, n),
+        tape.inner.middleRows(begin, n), tape.to_inner.middleRows(begin, n),
+        tape.to_out.middleRows(begin, n), tape.to_routed.middleRows(begin, n), gradients);
   }
   tape.to_shared_inner.resize(tokens, shared_.down.columns);
-  shared_.backward(weights, tape.x, tape.shared_up, tape.shared_inner, tape.to_shared_inner, to_y,
-                   to_x, gradients);
+  to_x.resize(tokens, width_);
+  shared_.backward(weights, x, tape.shared_up, tape.shared_inner, tape.to_shared_inner, to_y, to_x,
+                   gradients);
   for (Index i = 0; i < choices; ++i)
     to_x.row(i / top_k_) += tape.to_routed.row(tape.place[static_cast<std::size_t>(i)]);
-  router_.in(gradients).noalias() += tape.to_logits.transpose() * tape.x;
+  router_.in(gradients).noalias() = tape.to_logits.transpose() * x;
   to_x.noalias() += tape.to_logits * router_.in(weights);
 }
 

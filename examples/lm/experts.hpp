@@ -20,7 +20,8 @@ struct SwiGlu {
   /// x [n, D], up_out [n, 2 W], inner [n, W], y [n, D].
   void forward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::Ref<Matrix> up_out,
                Eigen::Ref<Matrix> inner, Eigen::Ref<Matrix> y) const;
-  /// `up_out` becomes its own gradient, `inner` and `to_inner` are used up. to_x is written.
+  /// `up_out` becomes its own gradient, `inner` and `to_inner` are used up. to_x and the
+  /// weights' gradients are written.
   void backward(const float* weights, Eigen::Ref<const Matrix> x, Eigen::Ref<Matrix> up_out,
                 Eigen::Ref<Matrix> inner, Eigen::Ref<Matrix> to_inner,
                 Eigen::Ref<const Matrix> to_y, Eigen::Ref<Matrix> to_x, float* gradients) const;
@@ -30,7 +31,6 @@ class Experts {
  public:
   /// What backward needs; rows of routed tokens are in the order of their experts.
   struct Tape {
-    Matrix x;                       ///< [T, D]
     std::vector<Index> chosen;      ///< [T * k] expert of each choice
     std::vector<float> share;       ///< [T * k] its weight in the sum
     std::vector<Index> place;       ///< [T * k] row of each choice among the routed ones
@@ -47,8 +47,8 @@ class Experts {
   /// bias [E]: added to the scores for the choice alone; balance() moves it.
   void forward(const float* weights, const Vector& bias, const Matrix& x, Tape& tape,
                Matrix& y) const;
-  /// to_x is written; the weights' gradients are added to.
-  void backward(const float* weights, Tape& tape, const Matrix& to_y, Matrix& to_x,
+  /// x: forward's. to_x and the weights' gradients are written.
+  void backward(const float* weights, const Matrix& x, Tape& tape, const Matrix& to_y, Matrix& to_x,
                 float* gradients) const;
 
   Index count() const { return experts_; }

@@ -166,6 +166,7 @@ Status Memory::backward(const float* weights, Tape& tape, Matrix& to_streams, fl
                         float* to_rows) const {
   const Index g = config_.branches, d = config_.width, m = columns_ * memory_.row_width;
   const Index tokens = to_streams.rows();
+  for (const Weight& w : {key_, value_, gain_, conv_gain_, conv_}) w.in(gradients).setZero();
   LayerGradients to;
   to.key = View<float, 3>(gradients + key_.offset, g, d, m);
   to.value = View<float, 2>(gradients + value_.offset, d, m);

@@ -47,8 +47,8 @@ class Memory {
 
   /// streams [T, G D] += memory.
   Status forward(const float* weights, Tape& tape, Matrix& streams) const;
-  /// Moves the streams' gradient in front of the memory. Dense gradients are added to; to_rows [T,
-  /// H E] is written.
+  /// Moves the streams' gradient in front of the memory. Dense gradients and to_rows [T, H E]
+  /// are written.
   Status backward(const float* weights, Tape& tape, Matrix& to_streams, float* gradients,
                   float* to_rows) const;
 

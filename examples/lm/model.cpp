@@ -34,6 +34,13 @@ Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, 
                 {"evaluate: tokens [", sequences, ", ", tokens.extent(1),
                  "], expected [at least 1, ", context + 1, "]"},
                 context + 1);
+  if (threads < 1) return fail(Code::invalid_config, {"evaluate: ", threads, " threads"});
+  for (const View<float, 2>& to : {watched.losses, watched.gates, watched.norms})
+    if (to.size() != 0 && (to.extent(0) != sequences || to.extent(1) != context))
+      return fail(Code::shape_mismatch,
+                  {"evaluate: what is watched has room for [", to.extent(0), ", ", to.extent(1),
+                   "], expected [", sequences, ", ", context, "]"},
+                  context);
   constexpr Index at_once = 8;
   const Index parts = (sequences + at_once - 1) / at_once;
   std::vector<Network::Tape> tapes(static_cast<std::size_t>(threads));
@@ -45,7 +52,10 @@ Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, 
     std::vector<std::int32_t> copy(static_cast<std::size_t>(count * (context + 1)));
     for (Index s = 0; s < count; ++s)
       std::copy_n(&tokens(first + s, 0), context + 1, copy.begin() + s * (context + 1));
-    if (Status s = network.begin(copy.data(), count, tape); !s.ok()) return s;
+    if (Status s = network.begin(copy.data(), count, tape); !s.ok()) {
+      s.index += first * (context + 1);
+      return s;
+    }
     tape.memory.scale.assign(knocked_out ? tape.inputs.size() : 0, 0.0f);
     if (Status s = network.forward(tape); !s.ok()) return s;
     const auto mean_of = [&](const std::vector<float>& list, Index t) {

@@ -21,7 +21,8 @@ class Model {
  public:
   /// map: token -> canonical id, for the memory's addresses; of vocab_size tokens.
   ///
-  /// Fails with invalid_config, with out_of_memory for a table, and with what make_layout() says.
+  /// Fails with invalid_config, with mismatch for a map of another size, with out_of_memory for a
+  /// table, and with what make_layout() says.
   static Result<Model> make(const ModelConfig& config, const TokenMap& map);
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
@@ -50,7 +51,7 @@ struct Watched {
 /// targets all but the first.
 ///
 /// knocked_out  the memory adds nothing.
-/// Fails with bad_token, shape_mismatch.
+/// Fails with bad_token (index: its place in tokens), shape_mismatch, invalid_config.
 Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, Index threads = 1,
                         bool knocked_out = false, const Watched& watched = {});
 

@@ -20,9 +20,10 @@ std::string config_fault(const ModelConfig& c) {
     return sentence({c.blocks, " blocks, a context of ", c.context, ", ", c.branches,
                      " branches: none may be below 1"});
   if (below(c.heads, 1) || below(c.width, 1) || c.width % c.heads != 0 ||
-      c.width / c.heads % 2 != 0)
-    return sentence(
-        {"a width of ", c.width, " in ", c.heads, " heads: a head's width must be even and whole"});
+      c.width / c.heads % 2 != 0 || c.width / c.heads > Attention::widest_head)
+    return sentence({"a width of ", c.width, " in ", c.heads,
+                     " heads: a head's width must be whole, even and at most ",
+                     Attention::widest_head});
   if (below(c.expert_width, 1) || below(c.shared_width, 1)) return "an expert has a width below 1";
   if (below(c.top_k, 1) || c.top_k > c.experts)
     return sentence({c.top_k, " of ", c.experts, " experts a token"});
@@ -118,7 +119,7 @@ Status Network::run_blocks(Tape& tape) const {
   tape.sum = tape.streams.leftCols(config_.width);
   for (Index g = 1; g < config_.branches; ++g)
     tape.sum += tape.streams.middleCols(g * config_.width, config_.width);
-  norm_.forward(weights.data(), tape.sum, tape.norm, tape.normed);
+  norm_.forward(weights.data(), tape.sum, tape.inverse, tape.normed);
   return {};
 }
 
@@ -158,6 +159,7 @@ Status Network::forward_backward(Tape& tape, float scale, float* gradients, floa
   if (Status s = run_blocks(tape); !s.ok()) return s;
   const Index tokens = tape.normed.rows();
   tape.to_normed.resize(tokens, config_.width);
+  head_.in(gradients).setZero();
   for (Index t = 0; t < tokens; t += head_tile) {
     const Index n = std::min(head_tile, tokens - t);
     tape.logits.noalias() = tape.normed.middleRows(t, n) * head_.in(weights.data()).transpose();
@@ -165,7 +167,7 @@ Status Network::forward_backward(Tape& tape, float scale, float* gradients, floa
     head_.in(gradients).noalias() += tape.logits.transpose() * tape.normed.middleRows(t, n);
     tape.to_normed.middleRows(t, n).noalias() = tape.logits * head_.in(weights.data());
   }
-  norm_.backward(weights.data(), tape.norm, tape.to_normed, tape.to_sum, gradients);
+  norm_.backward(weights.data(), tape.sum, tape.inverse, tape.to_normed, tape.to_sum, gradients);
   for (Index g = 0; g < config_.branches; ++g)
     tape.streams.middleCols(g * config_.width, config_.width) = tape.to_sum;
   for (std::size_t b = blocks_.size(); b-- > 0;) {
@@ -175,6 +177,7 @@ Status Network::forward_backward(Tape& tape, float scale, float* gradients, floa
       return s;
   }
   auto embedding = embedding_.in(gradients);
+  embedding.setZero();
   for (Index t = 0; t < tokens; ++t)
     for (Index g = 0; g < config_.branches; ++g)
       embedding.row(tape.inputs[static_cast<std::size_t>(t)]) +=

@@ -19,7 +19,7 @@ class Network {
     std::vector<float> losses;                  ///< [T] nats
     Memory::Tape memory;
     std::vector<Block::Tape> blocks;
-    Norm::Tape norm;
+    Vector inverse;
     Matrix streams, sum, normed, logits, to_normed, to_sum;
   };
 
@@ -34,8 +34,8 @@ class Network {
   Status begin(const std::int32_t* tokens, Index sequences, Tape& tape) const;
   /// Fills tape.losses.
   Status forward(Tape& tape) const;
-  /// Forward, and the gradient of `scale` times the sum of the losses: added to gradients
-  /// [weight_count()], written to to_rows [T, H E].
+  /// Forward, and the gradient of `scale` times the sum of the losses, written to
+  /// gradients [weight_count()] and to_rows [T, H E].
   Status forward_backward(Tape& tape, float scale, float* gradients, float* to_rows) const;
 
   Floats weights;

@@ -70,7 +70,7 @@ struct Trainer::State {
         status.index += first * (config.context + 1);
         return;
       }
-      to.assign(network.weights.size(), 0.0f);
+      to.resize(network.weights.size());
       status = network.forward_backward(tape, 1 / static_cast<float>(positions), to.data(),
                                         to_rows.data() + first * config.context * row_values);
     });
@@ -173,6 +173,11 @@ Result<Trainer> Trainer::make(Model& model, const TrainOptions& options) {
   if (options.steps < 1 || options.threads < 1 || options.warmup < 0)
     return fail(Code::invalid_config, {"trainer: ", options.steps, " steps, ", options.threads,
                                        " threads, ", options.warmup, " of them warming up"});
+  if (!(options.peak_rate > 0 && options.last_rate >= 0 && options.weight_decay >= 0 &&
+        options.clip > 0 && std::isfinite(options.peak_rate) && std::isfinite(options.last_rate) &&
+        std::isfinite(options.weight_decay)))
+    return fail(Code::invalid_config,
+                {"trainer: rates and decay must be finite, peak rate and clip above 0"});
   auto state = std::make_unique<State>(model.network(), options);
   for (const bool decays : model.network().decays)
     state->decays.push_back(decays ? options.weight_decay : 0.0f);

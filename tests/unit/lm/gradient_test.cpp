@@ -10,6 +10,7 @@
 #include "lm/network.hpp"
 #include "lm/train.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -84,12 +85,12 @@ double loss_of(const lm::Network& network, const std::vector<std::int32_t>& toke
   return sum;
 }
 
-/// The differences that moving *value makes, with steps of that size; false where an expert
-/// changes.
+/// The differences that moving *value makes, with steps of that size; false where the routes
+/// change.
 bool difference(const lm::Network& network, const std::vector<std::int32_t>& tokens,
-                Index sequences, float* value, float step, double& slope) {
-  std::vector<Index> routes, others;
-  (void)loss_of(network, tokens, sequences, routes);
+                Index sequences, const std::vector<Index>& routes, float* value, float step,
+                double& slope) {
+  std::vector<Index> others;
   const float kept = *value;
   double sums[4];
   const float places[4] = {-2, -1, 1, 2};
@@ -104,26 +105,30 @@ bool difference(const lm::Network& network, const std::vector<std::int32_t>& tok
   return same;
 }
 
-void check_gradients(const lm::ModelConfig& config) {
+/// Of every `stride`-th weight and row element.
+void check_gradients(const lm::ModelConfig& config, std::size_t stride) {
   const auto network = moved_network(config);
   const Index sequences = 3;
   const auto tokens = random_tokens(sequences * (config.context + 1), config.vocab_size, 2);
   const Index positions = sequences * config.context;
   lm::Network::Tape tape;
-  lm::Floats gradients(network->weights.size());
+  lm::Floats gradients(network->weights.size(), std::nanf(""));  // all are written
   const Index row_values =
       network->memory ? network->memory->columns() * network->memory->row_width() : 0;
   std::vector<float> to_rows(at(positions * row_values));
   REQUIRE(network->begin(tokens.data(), sequences, tape).ok());
   REQUIRE(network->forward_backward(tape, 1, gradients.data(), to_rows.data()).ok());
 
+  std::vector<Index> routes;
+  (void)loss_of(*network, tokens, sequences, routes);
+
   int compared = 0, faults = 0;
   const auto compare = [&](float* value, float found, std::size_t i, const char* what) {
     // Where an expert changes, or a score is so near 0 that the gate's root bends within a step,
     // differences say nothing.
     double slope = 0, finer = 0;
-    if (!difference(*network, tokens, sequences, value, 0.01f, slope) ||
-        !difference(*network, tokens, sequences, value, 0.005f, finer) ||
+    if (!difference(*network, tokens, sequences, routes, value, 0.01f, slope) ||
+        !difference(*network, tokens, sequences, routes, value, 0.005f, finer) ||
         std::fabs(slope - finer) > 1e-3 + 2e-3 * std::fabs(slope))
       return;
     ++compared;
@@ -131,7 +136,7 @@ void check_gradients(const lm::ModelConfig& config) {
     if (faults++ < 3)
       UNSCOPED_INFO(what << " " << i << ": gradient " << found << ", by differences " << slope);
   };
-  for (std::size_t i = 0; i < gradients.size(); ++i)
+  for (std::size_t i = 0; i < gradients.size(); i += stride)
     compare(&network->weights[i], gradients[i], i, "weight");
   if (network->memory) {
     const Index width = network->memory->row_width();
@@ -139,12 +144,12 @@ void check_gradients(const lm::ModelConfig& config) {
     for (Index i = 0; i < positions * network->memory->columns(); ++i)
       for (Index d = 0; d < width; ++d)
         of_rows[at(tape.memory.rows[at(i)] * width + d)] += to_rows[at(i * width + d)];
-    for (std::size_t i = 0; i < of_rows.size(); ++i)
+    for (std::size_t i = 0; i < of_rows.size(); i += stride)
       compare(reinterpret_cast<float*>(network->memory->table().store().mutable_ref()(0).codes) + i,
               of_rows[i], i, "row element");
   }
   CHECK(faults == 0);
-  CHECK(compared > static_cast<int>(gradients.size()) / 2);
+  CHECK(compared > static_cast<int>(gradients.size() / stride) / 2);
 }
 
 }  // namespace
@@ -153,13 +158,17 @@ TEST_CASE("gradients of the whole model are its loss's differences") {
   for (const Index branches : {1, 3})
     for (const bool memory : {false, true}) {
       INFO(branches << " branches, memory " << memory);
-      check_gradients(tiny(branches, memory));
+      check_gradients(tiny(branches, memory), branches == 1 ? 1 : 3);
     }
+  lm::ModelConfig longer = tiny(1, true);
+  longer.context = 70;  // two tiles of attention and a part of one
+  check_gradients(longer, 61);
 }
 
-TEST_CASE("training gives the same bits for any number of threads, and learns") {
+TEST_CASE("training gives the same bits for any number of threads and any addresses, and learns") {
   const lm::ModelConfig config = tiny(1, true);
-  const auto run = [&](Index threads, double& last) {
+  const auto run = [&](Index threads, std::size_t shift, double& last) {
+    const std::vector<std::byte> in_front(shift);  // moves what is allocated behind it
     auto model = lm::Model::make(config, identity_map(config.vocab_size)).value();
     auto trainer =
         lm::Trainer::make(model, {.steps = 60, .peak_rate = 0.02f, .threads = threads}).value();
@@ -173,10 +182,12 @@ TEST_CASE("training gives the same bits for any number of threads, and learns") 
     CHECK(trainer.steps_done() == 60);
     return model.network().weights;
   };
-  double one = 0, two = 0;
-  const auto first = run(1, one);
-  CHECK(run(2, two) == first);
-  CHECK(one == two);
+  double one = 0, other = 0;
+  const auto first = run(1, 0, one);
+  for (const std::size_t shift : {16u, 32u, 48u, 1000u}) {
+    CHECK((run(2, shift, other) == first));
+    CHECK(one == other);
+  }
   CHECK(one < 2.2);  // from ln 13 = 2.56; the first position cannot be known
 }
 
@@ -249,6 +260,59 @@ TEST_CASE("evaluation watches losses, gates and norms, and knocks the memory out
   CHECK(gates[5] > 0);
   CHECK(norms[5] == 0);  // its rows are zero
   CHECK(lm::evaluate(model, view, 1, true).value() == loss);
+
+  CHECK(lm::evaluate(model, view, 0).status().code == Code::invalid_config);
+  CHECK(lm::evaluate(model, View<const std::int32_t, 2>(tokens.data(), 22, 6), 1).status().code ==
+        Code::shape_mismatch);
+  lm::Watched narrow;
+  narrow.gates = View<float, 2>(gates.data(), 19, 5);
+  CHECK(lm::evaluate(model, view, 1, false, narrow).status().code == Code::shape_mismatch);
+  auto outside = tokens;
+  outside[100] = 13;
+  CHECK(lm::evaluate(model, View<const std::int32_t, 2>(outside.data(), 19, 7), 2).status() ==
+        Status{Code::bad_token, 0, 100});
+}
+
+TEST_CASE("a memory can be frozen, shuffled and ungated") {
+  lm::ModelConfig config = tiny(1, true);
+  config.memory->gated = false;
+  const auto tokens = random_tokens(4 * 7, 13, 3);
+  const View<const std::int32_t, 2> view(tokens.data(), 4, 7);
+  const auto table_of = [](const lm::Model& model) {
+    const auto& table = model.network().memory->table();
+    const auto* const first = reinterpret_cast<const float*>(table.store().ref()(0).codes);
+    return std::vector<float>(first, first + table.num_rows() * table.row_width());
+  };
+  for (const bool frozen : {false, true}) {
+    config.memory->frozen = frozen;
+    auto model = lm::Model::make(config, identity_map(13)).value();
+    auto trainer = lm::Trainer::make(model, {.steps = 1}).value();
+    const auto before = table_of(model);
+    (void)trainer.step(view).value();
+    CHECK((table_of(model) == before) == frozen);
+    CHECK((before == std::vector<float>(before.size())) == !frozen);
+    std::vector<float> gates(4 * 6);
+    (void)lm::evaluate(model, view, 1, false, {{}, View<float, 2>(gates.data(), 4, 6), {}}).value();
+    CHECK(gates == std::vector<float>(4 * 6, 1.0f));
+  }
+  const auto rows_of = [&](bool shuffled) {
+    config.memory->shuffled = shuffled;
+    const auto network = lm::Network::make(config, identity_map(13)).value();
+    lm::Network::Tape tape;
+    REQUIRE(network->begin(tokens.data(), 4, tape).ok());
+    std::vector<std::vector<std::int32_t>> rows;  // of each position
+    for (auto at = tape.memory.rows.begin(); at != tape.memory.rows.end(); at += 4)
+      rows.emplace_back(at, at + 4);
+    return rows;
+  };
+  auto own = rows_of(false), others = rows_of(true);
+  REQUIRE(own.size() == 24);
+  int kept = 0;
+  for (std::size_t t = 0; t < own.size(); ++t) kept += own[t] == others[t];
+  CHECK(kept < 6);  // equal windows at two positions
+  std::sort(own.begin(), own.end());
+  std::sort(others.begin(), others.end());
+  CHECK(own == others);
 }
 
 TEST_CASE("the model refuses what cannot work, and a step that is not finite moves nothing") {
@@ -261,6 +325,9 @@ TEST_CASE("the model refuses what cannot work, and a step that is not finite mov
   lm::ModelConfig wrong = config;
   wrong.heads = 3;
   refused(wrong, "a width of 8 in 3 heads");
+  wrong = config;
+  wrong.width = 260;
+  refused(wrong, "at most 128");
   wrong = config;
   wrong.top_k = 5;
   refused(wrong, "5 of 4 experts");
@@ -290,6 +357,9 @@ TEST_CASE("the model refuses what cannot work, and a step that is not finite mov
   CHECK(contains(failed.message(), "training step 0: the loss is not finite; no weight has moved"));
   CHECK(std::memcmp(before.data(), model.network().weights.data(), before.size() * 4) == 0);
   CHECK(lm::Trainer::make(model, {.steps = 0}).status().code == Code::invalid_config);
+  CHECK(lm::Trainer::make(model, {.peak_rate = std::nanf("")}).status().code ==
+        Code::invalid_config);
+  CHECK(lm::Trainer::make(model, {.clip = 0}).status().code == Code::invalid_config);
 }
 
 #endif
