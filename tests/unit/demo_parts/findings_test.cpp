@@ -6,6 +6,7 @@
 #include <catch.hpp>
 #include <contains.hpp>
 #include <random.hpp>
+#include <scratch.hpp>
 
 #include "demo/report.hpp"
 
@@ -34,9 +35,8 @@ Corpus small_corpus() {
     text += static_cast<char>('a' + next);
     if (i % 50 == 49) text += "<&>\n";
   }
-  std::filesystem::create_directories(ENGRAM_SCRATCH_DIR);
   CorpusOptions options;
-  options.text = std::string(ENGRAM_SCRATCH_DIR) + "/demo_findings.txt";
+  options.text = scratch_path("findings.txt");
   options.vocab_size = 257;
   write_file(options.text, as_bytes(text)).value();
   Corpus corpus = read_corpus(options).value();

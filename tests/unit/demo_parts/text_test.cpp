@@ -5,6 +5,7 @@
 #include <catch.hpp>
 #include <contains.hpp>
 #include <random.hpp>
+#include <scratch.hpp>
 
 #include "demo/chart.hpp"
 #include "demo/corpus.hpp"
@@ -22,8 +23,7 @@ using namespace engram::demo;
 namespace {
 
 std::string write_text(const std::string& name, const std::string& text) {
-  std::filesystem::create_directories(ENGRAM_SCRATCH_DIR);
-  const std::string path = std::string(ENGRAM_SCRATCH_DIR) + "/" + name;
+  const std::string path = scratch_path(name);
   write_file(path, as_bytes(text)).value();
   return path;
 }

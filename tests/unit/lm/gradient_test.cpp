@@ -6,6 +6,7 @@
 #include <catch.hpp>
 #include <contains.hpp>
 #include <random.hpp>
+#include <scratch.hpp>
 
 #include "lm/network.hpp"
 #include "lm/train.hpp"
@@ -193,7 +194,7 @@ TEST_CASE("training gives the same bits for any number of threads and any addres
 
 TEST_CASE("training that was stopped, saved and loaded goes on with the same bits") {
   const lm::ModelConfig config = tiny(1, true);
-  const std::string path = std::string(ENGRAM_SCRATCH_DIR) + "/lm_checkpoint.safetensors";
+  const std::string path = scratch_path("lm_checkpoint.safetensors");
   const auto tokens = random_tokens(10 * 7, 13, 4);
   const View<const std::int32_t, 2> batch(tokens.data(), 10, 7);
   const lm::TrainOptions options{.steps = 8, .peak_rate = 0.01f};

@@ -6,6 +6,7 @@
 #include "../../golden/miniature_checkpoint.hpp"
 #include "catch.hpp"
 #include "contains.hpp"
+#include "scratch.hpp"
 
 #include <engram/models/deepseek_v41.hpp>
 
@@ -22,7 +23,9 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 /// Opens the checkpoint and expects that code and all of the words in its sentence.
 void check_refused(const MiniatureCheckpoint& checkpoint, Code code,
                    std::initializer_list<const char*> words) {
-  const auto opened = open_deepseek_v41(checkpoint.write(ENGRAM_SCRATCH_DIR, "v41_refused"));
+  const std::filesystem::path folder = scratch_path("v41_refused");
+  const auto opened = open_deepseek_v41(
+      checkpoint.write(folder.parent_path().string(), folder.filename().string()));
   INFO(opened.message());
   CHECK(opened.status().code == code);
   for (const char* word : words) {
