@@ -6,6 +6,7 @@
 // depends on another library's version. All multipliers are odd.
 
 #include <engram/addressing/wide.hpp>
+#include <engram/core/splitmix.hpp>
 
 #include <bit>
 
@@ -78,14 +79,6 @@ class NumpyGenerator {
 
 ENGRAM_BEGIN_LOOPS
 
-/// SplitMix64's finaliser: the value that follows state z (Steele, Lea and Flood, 2014).
-constexpr std::uint64_t splitmix64(std::uint64_t z) noexcept {
-  z += 0x9E3779B97F4A7C15;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-  return z ^ (z >> 31);
-}
-
 /// Multipliers are odd and below twice this bound, so that id * multiplier stays below 2^63 for
 /// every canonical id: floor(floor((2^63 - 1) / canonical_size) / 2), at least 1.
 constexpr std::uint64_t multiplier_bound(std::uint64_t canonical_size) noexcept {
@@ -113,7 +106,7 @@ constexpr void splitmix_multipliers(std::uint64_t seed, std::uint64_t module_ind
                                     int count) noexcept {
   std::uint64_t z = seed + layer_seed_step * module_index;
   for (int i = 0; i < count; ++i) {
-    z += 0x9E3779B97F4A7C15;
+    z += splitmix64_step;
     out[i] = 2 * (splitmix64(z) % multiplier_bound(canonical_size)) + 1;
   }
 }

@@ -11,6 +11,7 @@
 
 #include <engram/codec/plain.hpp>
 #include <engram/core/device.hpp>
+#include <engram/core/splitmix.hpp>
 #include <engram/storage/table.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -20,19 +21,10 @@ ENGRAM_BEGIN_NAMESPACE
 /// leaves (-6, 6); its fourth moment is 2.9 where the normal one is 3.
 ENGRAM_HD ENGRAM_ALWAYS_INLINE float normal_number(std::uint64_t seed, std::uint64_t row,
                                                    std::uint64_t element) noexcept {
-  std::uint64_t z = seed;
-  for (const std::uint64_t word : {row, element}) {
-    z = (z ^ word) + 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    z ^= z >> 31;
-  }
+  std::uint64_t z = splitmix64(splitmix64(seed ^ row) ^ element);
   std::int64_t sum = 0;
-  for (int part = 0; part < 4; ++part) {
-    z += 0x9E3779B97F4A7C15u;
-    std::uint64_t bits = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EBu;
-    bits ^= bits >> 31;
+  for (int part = 0; part < 4; ++part, z += splitmix64_step) {
+    const std::uint64_t bits = splitmix64(z);
     for (int i = 0; i < 3; ++i) sum += static_cast<std::int64_t>(bits >> (21 * i) & 0x1FFFFF);
   }
   // 12 * 2^20 is the mean of the sum, less 6 for the halves that integers round away.

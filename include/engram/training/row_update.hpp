@@ -8,6 +8,7 @@
 
 #include <engram/codec/plain.hpp>
 #include <engram/core/device.hpp>
+#include <engram/core/splitmix.hpp>
 #include <engram/storage/table.hpp>
 #include <engram/training/row_gradient.hpp>
 #include <engram/training/row_optimizer.hpp>
@@ -29,19 +30,12 @@ struct RowStep {
   NonFinite non_finite = NonFinite::fail;
 };
 
-/// 64 random bits for elements 4 e to 4 e + 3 of a row, 16 each: two rounds of SplitMix64's mixer,
-/// so that they are the same on every machine and need no state.
+/// 64 random bits for elements 4 e to 4 e + 3 of a row, 16 each.
 ENGRAM_HD ENGRAM_ALWAYS_INLINE std::uint64_t rounding_bits(std::uint64_t seed, std::uint64_t step,
                                                            Index row, Index group) noexcept {
-  std::uint64_t z = seed + 0x9E3779B97F4A7C15u * (step + 1);
-  for (const std::uint64_t word :
-       {static_cast<std::uint64_t>(row), static_cast<std::uint64_t>(group)}) {
-    z = (z ^ word) + 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    z ^= z >> 31;
-  }
-  return z;
+  const std::uint64_t of_step = seed + splitmix64_step * (step + 1);
+  return splitmix64(splitmix64(of_step ^ static_cast<std::uint64_t>(row)) ^
+                    static_cast<std::uint64_t>(group));
 }
 
 /// x rounded to one of its two neighbours: up with the odds `random` / 2^16 gives. What is exact
