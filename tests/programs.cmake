@@ -62,7 +62,7 @@ else()
 endif()
 
 # Folders of unit/ that test a library of the examples by the same name, which all others need not.
-set(engram_own_libraries lm demo_parts)
+set(engram_own_libraries text chart lm demo_parts study)
 
 function(engram_suite_unit)
   file(GLOB folders CONFIGURE_DEPENDS unit/*)
@@ -73,6 +73,7 @@ function(engram_suite_unit)
       engram_catch_program(unit_${name} SOURCES ${sources})
       if(TARGET engram_${name} AND name IN_LIST engram_own_libraries)
         target_link_libraries(unit_${name} PRIVATE engram_${name})
+        target_compile_options(unit_${name} PRIVATE $<TARGET_PROPERTY:engram_${name},COMPILE_OPTIONS>)
       endif()
     endif()
   endforeach()

@@ -95,29 +95,30 @@ Result<void> run(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
   if (Result<void> writable = check_writable(options.report); !writable.ok()) return writable;
 
-  CorpusOptions wanted;
+  text::CorpusOptions wanted;
   wanted.text = options.trace.text;
   wanted.tokenizer = options.trace.tokenizer;
   const Index length = lm::ModelConfig().context + 1;
   const Index needed = options.lockstep.steps * options.lockstep.sequences;
   wanted.enough_tokens = std::max(wanted.enough_tokens, needed * length / 10 * 11);
-  Result<Corpus> read = read_corpus(wanted);
+  Result<text::Corpus> read = text::read_corpus(wanted);
   if (!read.ok()) return read.failure();
-  const Corpus corpus = std::move(read).value();
-  const Index train_tokens = Corpus::tokens_of(corpus.training);
+  const text::Corpus corpus = std::move(read).value();
+  const Index train_tokens = text::Corpus::tokens_of(corpus.training);
   std::printf(
       "Text: %s\n%.1f MB; %.2f million tokens to train on, %.2f million held out, %d different; "
       "read in %.1f s\nSHA-256 %s\n",
       corpus.source.c_str(), static_cast<double>(corpus.bytes) / 1e6,
       static_cast<double>(train_tokens) / 1e6,
-      static_cast<double>(Corpus::tokens_of(corpus.held_out)) / 1e6, corpus.encoder.vocab_size(),
-      seconds_since(start), corpus.digest.c_str());
+      static_cast<double>(text::Corpus::tokens_of(corpus.held_out)) / 1e6,
+      corpus.encoder.vocab_size(), seconds_since(start), corpus.digest.c_str());
 
   Result<std::vector<Contender>> made = make_contenders(corpus.encoder.vocab_size(), corpus.map);
   if (!made.ok()) return made.failure();
   std::vector<Contender> contenders = std::move(made).value();
-  const std::vector<std::int32_t> all = cut_windows(corpus.training, corpus.end, length, 1);
-  const std::vector<std::int32_t> unseen = cut_windows(corpus.held_out, corpus.end, length, 2);
+  const std::vector<std::int32_t> all = text::cut_windows(corpus.training, corpus.end, length, 1);
+  const std::vector<std::int32_t> unseen =
+      text::cut_windows(corpus.held_out, corpus.end, length, 2);
   const View<const std::int32_t, 2> windows(all.data(), static_cast<Index>(all.size()) / length,
                                             length);
   const View<const std::int32_t, 2> held_out(unseen.data(),
@@ -126,8 +127,8 @@ Result<void> run(const Options& options) {
     return fail(Code::invalid_config,
                 {"the text is too short: ", options.lockstep.steps, " steps take ", needed * length,
                  " tokens to train on, of which none is seen twice, and ", length,
-                 " held out; there are ", train_tokens, " and ", Corpus::tokens_of(corpus.held_out),
-                 ". Give more text or fewer --steps."});
+                 " held out; there are ", train_tokens, " and ",
+                 text::Corpus::tokens_of(corpus.held_out), ". Give more text or fewer --steps."});
   const Result<Passage> passage = choose_passage(corpus, length);
   if (!passage.ok()) return passage.failure();
 

@@ -101,7 +101,7 @@ std::vector<StratumFound> gather_gains(std::size_t groups, View<const std::int32
 }
 
 Result<std::vector<PassageToken>> read_passage(const std::vector<Contender>& contenders,
-                                               const Corpus& corpus, const Passage& passage) {
+                                               const text::Corpus& corpus, const Passage& passage) {
   const auto length = static_cast<Index>(passage.tokens.size());
   const View<const std::int32_t, 2> window(passage.tokens.data(), 1, length);
   std::vector<std::vector<float>> losses, gates, norms;
@@ -128,8 +128,8 @@ Result<std::vector<PassageToken>> read_passage(const std::vector<Contender>& con
 
 }  // namespace
 
-Result<Passage> choose_passage(const Corpus& corpus, Index length) {
-  for (const Document& d : corpus.held_out)
+Result<Passage> choose_passage(const text::Corpus& corpus, Index length) {
+  for (const text::Document& d : corpus.held_out)
     if (static_cast<Index>(d.tokens.size()) >= length) {
       const auto begin =
           d.tokens.begin() + (static_cast<std::ptrdiff_t>(d.tokens.size()) - length) / 2;
@@ -139,7 +139,7 @@ Result<Passage> choose_passage(const Corpus& corpus, Index length) {
               {"no held-out document has ", length, " tokens: the text is too short"});
 }
 
-Result<Findings> look_into(std::vector<Contender>& contenders, const Corpus& corpus,
+Result<Findings> look_into(std::vector<Contender>& contenders, const text::Corpus& corpus,
                            View<const std::int32_t, 2> windows, Index trained,
                            View<const std::int32_t, 2> held_out, const Passage& passage,
                            Index threads) {
@@ -176,12 +176,12 @@ Result<Findings> look_into(std::vector<Contender>& contenders, const Corpus& cor
   if (!knocked_out.ok()) return knocked_out.failure();
   found.knocked_out = mean_of(knocked_out.value());
 
-  NgramCounts counts(corpus.map);
+  text::NgramCounts counts(corpus.map);
   for (Index w = 0; w < trained; ++w) counts.add({&windows(w, 0), at(context)});
   found.all = gather_gains(1, unseen, losses, [](Index, Index) { return std::size_t{0}; })[0];
   for (int order = 2; order <= 3; ++order)
     found.by_order[order - 2] =
-        gather_gains(std::size(strata), unseen, losses, [&](Index w, Index t) {
+        gather_gains(std::size(text::strata), unseen, losses, [&](Index w, Index t) {
           return counts.stratum({&unseen(w, 0), at(context)}, at(t), order);
         });
 

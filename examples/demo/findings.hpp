@@ -4,7 +4,7 @@
 // What the three models have learned, on text that none of them was trained on.
 
 #include "lockstep.hpp"
-#include "ngram_counts.hpp"
+#include "text/ngram_counts.hpp"
 
 namespace engram::demo {
 
@@ -39,7 +39,7 @@ struct Findings {
   std::vector<HeldOut> models;            ///< in the order of the contenders
   double knocked_out = 0;                 ///< nats of the model with memory, its memory silenced
   StratumFound all;                       ///< every position
-  std::vector<StratumFound> by_order[2];  ///< of orders 2 and 3, in the order of `strata`
+  std::vector<StratumFound> by_order[2];  ///< of orders 2 and 3, in the order of `text::strata`
   std::string passage_name;
   std::vector<PassageToken> passage;
 };
@@ -50,10 +50,10 @@ struct Passage {
   std::string name;
   std::vector<std::int32_t> tokens;  ///< [context + 1]
 };
-Result<Passage> choose_passage(const Corpus& corpus, Index length);
+Result<Passage> choose_passage(const text::Corpus& corpus, Index length);
 
 /// windows: as trained on, of which `trained` were; held_out [windows, context + 1].
-Result<Findings> look_into(std::vector<Contender>& contenders, const Corpus& corpus,
+Result<Findings> look_into(std::vector<Contender>& contenders, const text::Corpus& corpus,
                            View<const std::int32_t, 2> windows, Index trained,
                            View<const std::int32_t, 2> held_out, const Passage& passage,
                            Index threads);

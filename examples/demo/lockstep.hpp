@@ -4,8 +4,8 @@
 // Three models that are trained side by side, each step on the same tokens: one without memory, one
 // with, and one whose memory has a single row a head, which can hold nothing about any n-gram.
 
-#include "corpus.hpp"
 #include "lm/train.hpp"
+#include "text/corpus.hpp"
 
 #include <csignal>
 #include <functional>

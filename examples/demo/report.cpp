@@ -2,13 +2,15 @@
 
 #include "report.hpp"
 
-#include "chart.hpp"
+#include "chart/chart.hpp"
 #include "trace/trace.hpp"
 
 #include <algorithm>
 #include <cmath>
 
 namespace engram::demo {
+
+using chart::number;
 namespace {
 
 constexpr const char* colors[] = {"#888888", "#d9480f", "#1c7ed6"};
@@ -81,10 +83,10 @@ std::string token_map(const std::vector<PassageToken>& passage, double full, Str
 }
 
 std::string curves(const Run& run) {
-  std::vector<Line> lines;
+  std::vector<chart::Line> lines;
   for (std::size_t i = 0; i < run.contenders->size(); ++i) {
     const Contender& c = (*run.contenders)[i];
-    Line in_training{c.name + ", training", colors[i], {}, true};
+    chart::Line in_training{c.name + ", training", colors[i], {}, true};
     double smooth = c.losses.empty() ? 0 : c.losses[0];
     for (std::size_t s = 0; s < c.losses.size(); ++s) {
       smooth += 0.1 * (c.losses[s] - smooth);
@@ -94,12 +96,12 @@ std::string curves(const Run& run) {
   }
   for (std::size_t i = 0; i < run.contenders->size(); ++i) {
     const Contender& c = (*run.contenders)[i];
-    Line held_out{c.name, colors[i], {}, false};
+    chart::Line held_out{c.name, colors[i], {}, false};
     for (const CurvePoint& p : c.curve)
       held_out.points.emplace_back(static_cast<double>(p.step), p.loss);
     lines.push_back(std::move(held_out));
   }
-  return line_chart(lines, "step", "nats a token");
+  return chart::line_chart(lines, "step", "nats a token");
 }
 
 std::string strata_table(const std::vector<StratumFound>& found, int order) {
@@ -113,13 +115,13 @@ std::string strata_table(const std::vector<StratumFound>& found, int order) {
   for (std::size_t i = 0; i < found.size(); ++i) {
     const StratumFound& s = found[i];
     if (s.share == 0) {
-      html += row({strata[i].name, "none", "", "", "", ""});
+      html += row({text::strata[i].name, "none", "", "", "", ""});
       continue;
     }
-    html += "<tr><td>" + std::string(strata[i].name) + "</td><td>" + number(100 * s.share, 1) +
-            " %</td><td>" + number(s.gain, 3) + "</td><td>" + number(s.error, 3) + "</td><td>" +
-            number(s.one_row_gain, 3) + "</td><td class=\"bar\"><i class=\"" +
-            (s.gain < 0 ? "less" : "more") +
+    html += "<tr><td>" + std::string(text::strata[i].name) + "</td><td>" +
+            number(100 * s.share, 1) + " %</td><td>" + number(s.gain, 3) + "</td><td>" +
+            number(s.error, 3) + "</td><td>" + number(s.one_row_gain, 3) +
+            "</td><td class=\"bar\"><i class=\"" + (s.gain < 0 ? "less" : "more") +
             "\" style=\"width:" + number(100 * std::fabs(s.gain) / largest, 0) +
             "%\"></i></td></tr>\n";
   }
@@ -179,8 +181,8 @@ std::string html_report(const Run& run) {
 
   html += "<h2>The text</h2>\n<p>" + escaped(run.corpus->source) + ": " +
           number(static_cast<double>(run.corpus->bytes) / 1e6, 1) + " MB, " +
-          millions(Corpus::tokens_of(run.corpus->training)) + " tokens to train on, " +
-          millions(Corpus::tokens_of(run.corpus->held_out)) + " held out; " +
+          millions(text::Corpus::tokens_of(run.corpus->training)) + " tokens to train on, " +
+          millions(text::Corpus::tokens_of(run.corpus->held_out)) + " held out; " +
           std::to_string(run.corpus->encoder.vocab_size()) + " different tokens. SHA-256 <code>" +
           run.corpus->digest + "</code></p>\n";
 
@@ -262,7 +264,7 @@ void print_findings(const Run& run) {
       "\nNats saved by the memory, by how often the n-gram at the position occurred in "
       "training:\n");
   std::printf("%-12s", "occurrences");
-  for (const Stratum& s : strata) std::printf(" %16s", s.name);
+  for (const text::Stratum& s : text::strata) std::printf(" %16s", s.name);
   for (int order = 2; order <= 3; ++order) {
     std::printf("\n%d-grams     ", order);
     for (const StratumFound& s : f.by_order[order - 2])

@@ -9,7 +9,7 @@
 namespace engram::demo {
 
 struct Run {
-  const Corpus* corpus = nullptr;
+  const text::Corpus* corpus = nullptr;
   const std::vector<Contender>* contenders = nullptr;
   LockstepOptions options;
   Index steps_done = 0;

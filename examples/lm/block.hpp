@@ -14,6 +14,7 @@ namespace engram::lm {
 class Block {
  public:
   struct Tape {
+    const std::vector<std::int32_t>* rows = nullptr;  ///< [T, H] of the memory
     Memory::Tape* memory = nullptr;
     float* to_rows = nullptr;  ///< [T, H E] where backward leaves the rows' gradients
     Connection::Tape attention_connection, experts_connection;
@@ -36,7 +37,7 @@ class Block {
 
   Status forward(const float* weights, const Vector& bias, Tape& t, Matrix& streams) const {
     if (memory_ != nullptr)
-      if (Status s = memory_->forward(weights, *t.memory, streams); !s.ok()) return s;
+      if (Status s = memory_->forward(weights, *t.rows, *t.memory, streams); !s.ok()) return s;
 
     attention_connection_.read(weights, streams, t.attention_connection, t.attention_x);
     attention_norm_.forward(weights, t.attention_x, t.attention_inverse, t.attention_normed);

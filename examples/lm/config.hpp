@@ -23,6 +23,14 @@ struct MemoryConfig {
   float row_rate = 5;     ///< learning rate of the rows, times the rest's
 };
 
+/// The rival of a memory: one row for each two tokens, hashed, added in front of every block times
+/// a learned number (bigrams.hpp).
+struct BigramConfig {
+  Index rows = 6912;   ///< at least; as wide as the model
+  float scale = 0.1f;  ///< what the numbers start from
+  float row_rate = 5;  ///< learning rate of the rows, times the rest's
+};
+
 /// A decoder of `blocks` blocks: attention, then a mixture of experts.
 struct ModelConfig {
   Index vocab_size = 2048;
@@ -36,6 +44,7 @@ struct ModelConfig {
   Index shared_width = 128;  ///< of the expert that every token takes
   Index branches = 1;        ///< G, residual streams; more than 1: hyper-connections
   std::optional<MemoryConfig> memory;
+  std::optional<BigramConfig> bigrams;  ///< not beside a memory
   std::uint64_t seed = 1;
 };
 

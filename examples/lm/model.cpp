@@ -13,7 +13,7 @@ Model& Model::operator=(Model&&) noexcept = default;
 Model::~Model() = default;
 
 Result<Model> Model::make(const ModelConfig& config, const TokenMap& map) {
-  if (config.memory && map.vocab_size() != config.vocab_size)
+  if ((config.memory || config.bigrams) && map.vocab_size() != config.vocab_size)
     return fail(Code::mismatch, {"model: a vocabulary of ", config.vocab_size,
                                  " tokens, and a token map of ", map.vocab_size()});
   Result<std::unique_ptr<Network>> network = Network::make(config, map);
@@ -57,6 +57,7 @@ Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, 
       return s;
     }
     tape.memory.scale.assign(knocked_out ? tape.inputs.size() : 0, 0.0f);
+    if (knocked_out) tape.bigrams.rows.setZero();
     if (Status s = network.forward(tape); !s.ok()) return s;
     const auto mean_of = [&](const std::vector<float>& list, Index t) {
       float sum = 0;
@@ -69,7 +70,7 @@ Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, 
       const float loss = tape.losses[static_cast<std::size_t>(t)];
       sums[static_cast<std::size_t>(part)] += double{loss};
       if (watched.losses.size() != 0) watched.losses(s, place) = loss;
-      if (!network.memory) continue;
+      if (!config.memory) continue;
       if (watched.gates.size() != 0) watched.gates(s, place) = mean_of(tape.memory.gates, t);
       if (watched.norms.size() != 0) watched.norms(s, place) = mean_of(tape.memory.norms, t);
     }

@@ -50,7 +50,7 @@ struct Watched {
 /// The mean loss in nats over tokens [sequences, context + 1]: inputs are all columns but the last,
 /// targets all but the first.
 ///
-/// knocked_out  the memory adds nothing.
+/// knocked_out  the memory, or the bigrams, add nothing.
 /// Fails with bad_token (index: its place in tokens), shape_mismatch, invalid_config.
 Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, Index threads = 1,
                         bool knocked_out = false, const Watched& watched = {});

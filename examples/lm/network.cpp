@@ -27,6 +27,8 @@ std::string config_fault(const ModelConfig& c) {
   if (below(c.expert_width, 1) || below(c.shared_width, 1)) return "an expert has a width below 1";
   if (below(c.top_k, 1) || c.top_k > c.experts)
     return sentence({c.top_k, " of ", c.experts, " experts a token"});
+  if (c.bigrams && c.memory) return "a memory and bigrams, of which it may have one";
+  if (c.bigrams && below(c.bigrams->rows, 1)) return "a bigram table without rows";
   if (!c.memory) return {};
   if (c.memory->block < 0 || c.memory->block >= c.blocks)
     return sentence({"a memory in block ", c.memory->block, " of ", c.blocks});
@@ -42,17 +44,21 @@ Result<std::unique_ptr<Network>> Network::make(const ModelConfig& config, const 
     return fail(Code::invalid_config, {"model: ", fault});
   std::unique_ptr<Network> made(new Network(config));
   WeightList& list = made->list_;
+  if (config.memory || config.bigrams) {
+    Result<HashedRows> rows = HashedRows::make(config, map);
+    if (!rows.ok()) return rows.failure();
+    made->rows.emplace(std::move(rows).value());
+  }
   made->embedding_ = list.matrix(config.vocab_size, config.width, 0.5f);
   for (Index b = 0; b < config.blocks; ++b) {
     const Memory* memory = nullptr;
     if (config.memory && config.memory->block == b) {
-      Result<Memory> memory_made = Memory::make(list, config, map);
-      if (!memory_made.ok()) return memory_made.failure();
-      memory = &made->memory.emplace(std::move(memory_made).value());
+      memory = &made->memory_.emplace(list, config, *made->rows);
     }
     made->blocks_.emplace_back(list, config, b, memory);
     made->expert_biases.push_back(Vector::Zero(config.experts));
   }
+  if (config.bigrams) made->bigrams_.emplace(list, config);
   made->norm_ = Norm(list, config.width);
   made->head_ = list.matrix(config.vocab_size, config.width,
                             0.5f / std::sqrt(static_cast<float>(config.width)));
@@ -78,9 +84,9 @@ ParameterCounts Network::parameters() const {
   counts.total = weight_count();
   counts.active = counts.total - embedding_.size() -
                   config_.blocks * (config_.experts - config_.top_k) * expert;
-  if (memory) {
-    counts.total += memory->table().num_rows() * memory->row_width();
-    counts.active += memory->columns() * memory->row_width();
+  if (rows) {
+    counts.total += rows->table().num_rows() * rows->row_width();
+    counts.active += rows->columns() * rows->row_width();
   }
   return counts;
 }
@@ -98,9 +104,18 @@ Status Network::begin(const std::int32_t* tokens, Index sequences, Tape& tape) c
     std::copy_n(tokens + s * stride + 1, context, tape.targets.begin() + s * context);
   }
   tape.blocks.resize(blocks_.size());
-  if (!memory) return {};
-  tape.blocks[static_cast<std::size_t>(config_.memory->block)].memory = &tape.memory;
-  return memory->address(tokens, sequences, stride, tape.memory);
+  if (!rows) return {};
+  if (config_.memory) {
+    Block::Tape& block = tape.blocks[static_cast<std::size_t>(config_.memory->block)];
+    block.memory = &tape.memory;
+    block.rows = &tape.rows;
+  }
+  if (Status s = rows->address(tokens, sequences, stride, tape.rows); !s.ok() || !config_.bigrams)
+    return s;
+  tape.bigrams.rows.resize(sequences * context, config_.width);
+  return rows->table().gather(
+      View<const std::int32_t, 2>(tape.rows.data(), sequences * context, 1),
+      View<float, 2>(tape.bigrams.rows.data(), sequences * context, config_.width));
 }
 
 Status Network::run_blocks(Tape& tape) const {
@@ -111,11 +126,14 @@ Status Network::run_blocks(Tape& tape) const {
     for (Index g = 0; g < config_.branches; ++g)
       tape.streams.row(t).segment(g * config_.width, config_.width) =
           embedding.row(tape.inputs[static_cast<std::size_t>(t)]);
-  for (std::size_t b = 0; b < blocks_.size(); ++b)
+  for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    if (bigrams_)
+      bigrams_->forward(weights.data(), static_cast<Index>(b), tape.bigrams, tape.streams);
     if (Status s =
             blocks_[b].forward(weights.data(), expert_biases[b], tape.blocks[b], tape.streams);
         !s.ok())
       return s;
+  }
   tape.sum = tape.streams.leftCols(config_.width);
   for (Index g = 1; g < config_.branches; ++g)
     tape.sum += tape.streams.middleCols(g * config_.width, config_.width);
@@ -170,12 +188,17 @@ Status Network::forward_backward(Tape& tape, float scale, float* gradients, floa
   norm_.backward(weights.data(), tape.sum, tape.inverse, tape.to_normed, tape.to_sum, gradients);
   for (Index g = 0; g < config_.branches; ++g)
     tape.streams.middleCols(g * config_.width, config_.width) = tape.to_sum;
+  if (bigrams_) tape.bigrams.to_rows.setZero(tokens, config_.width);
   for (std::size_t b = blocks_.size(); b-- > 0;) {
     tape.blocks[b].to_rows = to_rows;
     if (Status s = blocks_[b].backward(weights.data(), tape.blocks[b], tape.streams, gradients);
         !s.ok())
       return s;
+    if (bigrams_)
+      bigrams_->backward(weights.data(), static_cast<Index>(b), tape.bigrams, tape.streams,
+                         gradients);
   }
+  if (bigrams_) Eigen::Map<Matrix>(to_rows, tokens, config_.width) = tape.bigrams.to_rows;
   auto embedding = embedding_.in(gradients);
   embedding.setZero();
   for (Index t = 0; t < tokens; ++t)

@@ -4,6 +4,7 @@
 // The whole model: embedding, blocks, output head and loss, on one part of a batch at a time. A
 // part has a tape of its own, so that parts may run side by side.
 
+#include "bigrams.hpp"
 #include "block.hpp"
 
 #include <memory>
@@ -17,7 +18,9 @@ class Network {
     Index sequences = 0;
     std::vector<std::int32_t> inputs, targets;  ///< [T]
     std::vector<float> losses;                  ///< [T] nats
+    std::vector<std::int32_t> rows;             ///< [T, H]
     Memory::Tape memory;
+    Bigrams::Tape bigrams;
     std::vector<Block::Tape> blocks;
     Vector inverse;
     Matrix streams, sum, normed, logits, to_normed, to_sum;
@@ -41,7 +44,7 @@ class Network {
   Floats weights;
   std::vector<bool> decays;           ///< of each weight: whether it is a matrix's
   std::vector<Vector> expert_biases;  ///< [blocks] of [experts]
-  std::optional<Memory> memory;
+  std::optional<HashedRows> rows;     ///< of the memory or of the bigrams
 
  private:
   explicit Network(const ModelConfig& config) : config_(config) {}
@@ -52,6 +55,8 @@ class Network {
   WeightList list_;
   Weight embedding_, head_;
   Norm norm_;
+  std::optional<Memory> memory_;
+  std::optional<Bigrams> bigrams_;
   std::vector<Block> blocks_;
 };
 

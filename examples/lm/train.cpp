@@ -53,8 +53,7 @@ struct Trainer::State {
     const ModelConfig& config = network.config();
     const Index parts = (sequences + part_sequences - 1) / part_sequences;
     const Index positions = sequences * config.context;
-    const Index row_values =
-        network.memory ? network.memory->columns() * network.memory->row_width() : 0;
+    const Index row_values = network.rows ? network.rows->columns() * network.rows->row_width() : 0;
     tapes.resize(static_cast<std::size_t>(parts));
     gradients.resize(static_cast<std::size_t>(parts));
     to_rows.resize(static_cast<std::size_t>(positions * row_values));
@@ -119,15 +118,15 @@ struct Trainer::State {
   }
 
   Status move_rows(float rate_now, Index sequences) {
-    if (!network.memory) return {};
+    if (!network.rows) return {};
     const Index positions = sequences * network.config().context;
     rows.clear();
     for (const Network::Tape& tape : tapes)
-      rows.insert(rows.end(), tape.memory.rows.begin(), tape.memory.rows.end());
-    const Index columns = network.memory->columns();
-    return network.memory->update(
+      rows.insert(rows.end(), tape.rows.begin(), tape.rows.end());
+    const Index columns = network.rows->columns();
+    return network.rows->update(
         View<const std::int32_t, 2>(rows.data(), positions, columns),
-        View<const float, 2>(to_rows.data(), positions, columns * network.memory->row_width()),
+        View<const float, 2>(to_rows.data(), positions, columns * network.rows->row_width()),
         rate_now, done);
   }
 
@@ -151,14 +150,14 @@ struct Trainer::State {
       list.push_back(checkpoint_tensor(
           sentence({"blocks.", b, ".expert_bias"}),
           View<float, 1>(network.expert_biases[b].data(), network.expert_biases[b].size())));
-    if (!network.memory) return list;
-    list.push_back(checkpoint_codes("memory.rows", DType::f32, network.memory->table().store()));
-    if (!network.memory->state().empty())
-      list.push_back(checkpoint_tensor("memory.state", View<float, 1>(network.memory->state())));
+    if (!network.rows) return list;
+    list.push_back(checkpoint_codes("table.rows", DType::f32, network.rows->table().store()));
+    if (!network.rows->state().empty())
+      list.push_back(checkpoint_tensor("table.state", View<float, 1>(network.rows->state())));
     return list;
   }
   std::string layout() const {
-    return network.memory ? layout_digest(network.memory->layout()) : "none";
+    return network.rows ? layout_digest(network.rows->layout()) : "none";
   }
 
   Floats decays;  // [weight] weight decay

@@ -23,7 +23,7 @@ namespace {
 constexpr Index context = 16;
 
 /// A text whose next letter follows from the last two, up to a coin, with a token a letter.
-Corpus small_corpus() {
+text::Corpus small_corpus() {
   std::string text;
   Random random(1);
   int last = 0, before = 0;
@@ -35,16 +35,16 @@ Corpus small_corpus() {
     text += static_cast<char>('a' + next);
     if (i % 50 == 49) text += "<&>\n";
   }
-  CorpusOptions options;
+  text::CorpusOptions options;
   options.text = scratch_path("findings.txt");
   options.vocab_size = 257;
   write_file(options.text, as_bytes(text)).value();
-  Corpus corpus = read_corpus(options).value();
+  text::Corpus corpus = text::read_corpus(options).value();
   std::filesystem::remove(options.text);
   return corpus;
 }
 
-std::vector<Contender> small_contenders(const Corpus& corpus) {
+std::vector<Contender> small_contenders(const text::Corpus& corpus) {
   lm::ModelConfig config;
   config.vocab_size = corpus.encoder.vocab_size();
   config.width = 16;
@@ -69,9 +69,12 @@ std::vector<Contender> small_contenders(const Corpus& corpus) {
 }
 
 /// Trains until `steps` or, when positive, `stop_at`.
-Run run_once(const Corpus& corpus, std::vector<Contender>& contenders, Index steps, Index stop_at) {
-  const std::vector<std::int32_t> all = cut_windows(corpus.training, corpus.end, context + 1, 1);
-  const std::vector<std::int32_t> unseen = cut_windows(corpus.held_out, corpus.end, context + 1, 2);
+Run run_once(const text::Corpus& corpus, std::vector<Contender>& contenders, Index steps,
+             Index stop_at) {
+  const std::vector<std::int32_t> all =
+      text::cut_windows(corpus.training, corpus.end, context + 1, 1);
+  const std::vector<std::int32_t> unseen =
+      text::cut_windows(corpus.held_out, corpus.end, context + 1, 2);
   const View<const std::int32_t, 2> windows(
       all.data(), static_cast<Index>(all.size()) / (context + 1), context + 1);
   const View<const std::int32_t, 2> held_out(
@@ -97,7 +100,7 @@ Run run_once(const Corpus& corpus, std::vector<Contender>& contenders, Index ste
 }  // namespace
 
 TEST_CASE("the demo's figures agree with each other") {
-  const Corpus corpus = small_corpus();
+  const text::Corpus corpus = small_corpus();
   std::vector<Contender> contenders = small_contenders(corpus);
   const Run run = run_once(corpus, contenders, 200, 0);
   const Findings& f = run.findings;
@@ -130,7 +133,7 @@ TEST_CASE("the demo's figures agree with each other") {
 }
 
 TEST_CASE("an interrupted demo has a curve to its last step, and says that it is partial") {
-  const Corpus corpus = small_corpus();
+  const text::Corpus corpus = small_corpus();
   for (const Index stop_at : {1, 3}) {
     std::vector<Contender> contenders = small_contenders(corpus);
     const Run run = run_once(corpus, contenders, 60, stop_at);
@@ -143,7 +146,7 @@ TEST_CASE("an interrupted demo has a curve to its last step, and says that it is
 }
 
 TEST_CASE("the report escapes the text and needs no other file") {
-  const Corpus corpus = small_corpus();
+  const text::Corpus corpus = small_corpus();
   std::vector<Contender> contenders = small_contenders(corpus);
   Run run = run_once(corpus, contenders, 1, 0);
   run.findings.passage[0].text = "<script>\"&\n";
@@ -156,7 +159,7 @@ TEST_CASE("the report escapes the text and needs no other file") {
 }
 
 TEST_CASE("a conclusion claims no more than the error allows") {
-  const Corpus corpus = small_corpus();
+  const text::Corpus corpus = small_corpus();
   std::vector<Contender> contenders = small_contenders(corpus);
   Run run = run_once(corpus, contenders, 1, 0);
   const auto says = [&](double gain, double error, double one_row) {

@@ -63,11 +63,11 @@ std::unique_ptr<lm::Network> moved_network(const lm::ModelConfig& config) {
     return static_cast<float>(static_cast<double>(random.bits() >> 11) * 0x1p-52 - 1);
   };
   for (float& w : network->weights) w += 0.3f * jitter();
-  if (network->memory)
-    for (Index r = 0; r < network->memory->table().num_rows(); ++r) {
+  if (network->rows)
+    for (Index r = 0; r < network->rows->table().num_rows(); ++r) {
       auto* const row =
-          reinterpret_cast<float*>(network->memory->table().store().mutable_ref()(r).codes);
-      for (Index d = 0; d < network->memory->row_width(); ++d) row[d] = jitter();
+          reinterpret_cast<float*>(network->rows->table().store().mutable_ref()(r).codes);
+      for (Index d = 0; d < network->rows->row_width(); ++d) row[d] = jitter();
     }
   return network;
 }
@@ -115,7 +115,7 @@ void check_gradients(const lm::ModelConfig& config, std::size_t stride) {
   lm::Network::Tape tape;
   lm::Floats gradients(network->weights.size(), std::nanf(""));  // all are written
   const Index row_values =
-      network->memory ? network->memory->columns() * network->memory->row_width() : 0;
+      network->rows ? network->rows->columns() * network->rows->row_width() : 0;
   std::vector<float> to_rows(at(positions * row_values));
   REQUIRE(network->begin(tokens.data(), sequences, tape).ok());
   REQUIRE(network->forward_backward(tape, 1, gradients.data(), to_rows.data()).ok());
@@ -139,14 +139,14 @@ void check_gradients(const lm::ModelConfig& config, std::size_t stride) {
   };
   for (std::size_t i = 0; i < gradients.size(); i += stride)
     compare(&network->weights[i], gradients[i], i, "weight");
-  if (network->memory) {
-    const Index width = network->memory->row_width();
-    std::vector<float> of_rows(at(network->memory->table().num_rows() * width));
-    for (Index i = 0; i < positions * network->memory->columns(); ++i)
+  if (network->rows) {
+    const Index width = network->rows->row_width();
+    std::vector<float> of_rows(at(network->rows->table().num_rows() * width));
+    for (Index i = 0; i < positions * network->rows->columns(); ++i)
       for (Index d = 0; d < width; ++d)
-        of_rows[at(tape.memory.rows[at(i)] * width + d)] += to_rows[at(i * width + d)];
+        of_rows[at(tape.rows[at(i)] * width + d)] += to_rows[at(i * width + d)];
     for (std::size_t i = 0; i < of_rows.size(); i += stride)
-      compare(reinterpret_cast<float*>(network->memory->table().store().mutable_ref()(0).codes) + i,
+      compare(reinterpret_cast<float*>(network->rows->table().store().mutable_ref()(0).codes) + i,
               of_rows[i], i, "row element");
   }
   CHECK(faults == 0);
@@ -164,6 +164,40 @@ TEST_CASE("gradients of the whole model are its loss's differences") {
   lm::ModelConfig longer = tiny(1, true);
   longer.context = 70;  // two tiles of attention and a part of one
   check_gradients(longer, 61);
+}
+
+TEST_CASE("gradients of a model with bigrams are its loss's differences") {
+  for (const Index branches : {1, 3}) {
+    INFO(branches << " branches");
+    lm::ModelConfig config = tiny(branches, false);
+    config.bigrams.emplace();
+    config.bigrams->rows = 17;
+    check_gradients(config, branches == 1 ? 1 : 3);
+  }
+}
+
+TEST_CASE("bigrams are read by the last two tokens, and learn") {
+  lm::ModelConfig config = tiny(1, false);
+  config.bigrams.emplace();
+  config.bigrams->rows = 200;
+  auto model = lm::Model::make(config, identity_map(13)).value();
+  const auto tokens = random_tokens(16 * 7, 13, 3);
+  const View<const std::int32_t, 2> view(tokens.data(), 16, 7);
+  lm::Network::Tape tape;
+  REQUIRE(model.network().begin(tokens.data(), 16, tape).ok());
+  for (std::size_t t = 1; t < tape.rows.size(); ++t)
+    for (std::size_t u = 1; u < t; ++u)
+      if (t % 6 > 0 && u % 6 > 0 && tape.inputs[t] == tape.inputs[u] &&
+          tape.inputs[t - 1] == tape.inputs[u - 1])
+        CHECK(tape.rows[t] == tape.rows[u]);
+  const double silenced = lm::evaluate(model, view, 1, true).value();
+  CHECK(lm::evaluate(model, view, 1).value() == silenced);  // rows are zero at first
+  auto trainer = lm::Trainer::make(model, {.steps = 60, .peak_rate = 1e-2f, .threads = 1}).value();
+  for (int i = 0; i < 60; ++i) (void)trainer.step(view).value();
+  CHECK(lm::evaluate(model, view, 1).value() < lm::evaluate(model, view, 1, true).value() - 0.1);
+
+  config.memory.emplace();
+  CHECK(lm::Model::make(config, identity_map(13)).status().code == Code::invalid_config);
 }
 
 TEST_CASE("training gives the same bits for any number of threads and any addresses, and learns") {
@@ -211,10 +245,10 @@ TEST_CASE("training that was stopped, saved and loaded goes on with the same bit
   for (int step = 3; step < 8; ++step) (void)again.step(batch).value();
   CHECK(resumed.network().weights == whole.network().weights);
   const auto rows = [](lm::Model& model) {
-    return model.network().memory->table().store().ref()(0).codes;
+    return model.network().rows->table().store().ref()(0).codes;
   };
   CHECK(std::memcmp(rows(resumed), rows(whole),
-                    at(whole.network().memory->table().num_rows() * 3 * 4)) == 0);
+                    at(whole.network().rows->table().num_rows() * 3 * 4)) == 0);
 
   lm::ModelConfig other = config;
   other.memory->rows_per_head = {13, 17};
@@ -239,7 +273,7 @@ TEST_CASE("the demo's model costs what it says") {
   CHECK(std::fabs(static_cast<double>(a.active) / static_cast<double>(b.active) - 1) < 0.01);
   with.memory->rows_per_head = {1, 1};
   const auto c = lm::Model::make(with, map).value();
-  CHECK(c.network().memory->table().num_rows() == 4);
+  CHECK(c.network().rows->table().num_rows() == 4);
   CHECK(c.parameters().active == b.active);
 }
 
@@ -280,7 +314,7 @@ TEST_CASE("a memory can be frozen, shuffled and ungated") {
   const auto tokens = random_tokens(4 * 7, 13, 3);
   const View<const std::int32_t, 2> view(tokens.data(), 4, 7);
   const auto table_of = [](const lm::Model& model) {
-    const auto& table = model.network().memory->table();
+    const auto& table = model.network().rows->table();
     const auto* const first = reinterpret_cast<const float*>(table.store().ref()(0).codes);
     return std::vector<float>(first, first + table.num_rows() * table.row_width());
   };
@@ -302,8 +336,7 @@ TEST_CASE("a memory can be frozen, shuffled and ungated") {
     lm::Network::Tape tape;
     REQUIRE(network->begin(tokens.data(), 4, tape).ok());
     std::vector<std::vector<std::int32_t>> rows;  // of each position
-    for (auto at = tape.memory.rows.begin(); at != tape.memory.rows.end(); at += 4)
-      rows.emplace_back(at, at + 4);
+    for (auto at = tape.rows.begin(); at != tape.rows.end(); at += 4) rows.emplace_back(at, at + 4);
     return rows;
   };
   auto own = rows_of(false), others = rows_of(true);

@@ -14,7 +14,7 @@
 #include <filesystem>
 #include <unordered_set>
 
-namespace engram::demo {
+namespace engram::text {
 namespace {
 
 constexpr std::size_t largest_file = 400'000;    // bytes; above are tables and other generated text
@@ -209,4 +209,4 @@ std::vector<std::int32_t> cut_windows(const std::vector<Document>& documents,
   return all;
 }
 
-}  // namespace engram::demo
+}  // namespace engram::text

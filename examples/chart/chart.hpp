@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace engram::demo {
+namespace engram::chart {
 
 struct Line {
   std::string name, color;
@@ -22,4 +22,4 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
 /// "3.1416" with that many digits behind the point.
 std::string number(double x, int digits);
 
-}  // namespace engram::demo
+}  // namespace engram::chart

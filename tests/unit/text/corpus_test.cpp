@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The demo's text: how a file is split, what is refused, windows, n-gram counts, charts.
-#if __has_include(<Eigen/Core>) && __has_include("demo/corpus.hpp")
+// Text to train on: how a file is split, what is refused, windows, n-gram counts.
+#if __has_include("text/corpus.hpp")
 
 #include <catch.hpp>
 #include <contains.hpp>
 #include <random.hpp>
 #include <scratch.hpp>
 
-#include "demo/chart.hpp"
-#include "demo/corpus.hpp"
-#include "demo/ngram_counts.hpp"
+#include "text/corpus.hpp"
+#include "text/ngram_counts.hpp"
 
 #include <engram/io/file.hpp>
 
@@ -18,7 +17,7 @@
 #include <map>
 
 using namespace engram;
-using namespace engram::demo;
+using namespace engram::text;
 
 namespace {
 
@@ -140,16 +139,6 @@ TEST_CASE("n-grams are counted by canonical id, and sequences do not see each ot
   CHECK(many.stratum(second, 2, 3) == 3);
   for (int i = 16; i < 64; ++i) many.add(second);
   CHECK(many.stratum(second, 2, 3) == 4);
-}
-
-TEST_CASE("a chart has finite coordinates whatever its lines") {
-  const std::vector<std::pair<double, double>> none, one = {{3, 2}}, flat = {{0, 1}, {9, 1}};
-  for (const auto& points : {none, one, flat}) {
-    const std::string svg = line_chart({{"a", "#000", points, false}}, "step", "nats");
-    CHECK_FALSE(contains(svg, "nan"));
-    CHECK_FALSE(contains(svg, "inf"));
-    CHECK(contains(svg, "</svg>"));
-  }
 }
 
 #endif

@@ -9,7 +9,7 @@
 #include <span>
 #include <unordered_map>
 
-namespace engram::demo {
+namespace engram::text {
 
 /// Groups of positions by how often their n-gram was seen in training.
 struct Stratum {
@@ -54,4 +54,4 @@ class NgramCounts {
   std::unordered_map<std::uint64_t, Index> counts_;
 };
 
-}  // namespace engram::demo
+}  // namespace engram::text

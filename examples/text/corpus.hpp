@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// The text that the demo's models learn from: documents as token ids, split into those that are
+// Text for language models to learn from: documents as token ids, split into those that are
 // trained on and those that are held out. By default the C++ headers of this machine.
 
 #include "bpe/encoder.hpp"
@@ -10,7 +10,7 @@
 
 #include <optional>
 
-namespace engram::demo {
+namespace engram::text {
 
 struct CorpusOptions {
   std::string text;       ///< a UTF-8 file; empty: the headers below /usr/include
@@ -59,4 +59,4 @@ std::vector<std::int32_t> cut_windows(const std::vector<Document>& documents,
                                       std::optional<std::int32_t> end, Index length,
                                       std::uint64_t seed);
 
-}  // namespace engram::demo
+}  // namespace engram::text

@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-namespace engram::demo {
+namespace engram::chart {
 namespace {
 
 constexpr double width = 760, height = 340, left = 52, right = 12, top = 14, bottom = 44;
@@ -83,4 +83,4 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
   return svg + "</svg>\n";
 }
 
-}  // namespace engram::demo
+}  // namespace engram::chart
