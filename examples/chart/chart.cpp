@@ -36,20 +36,25 @@ std::string number(double x, int digits) {
 
 std::string line_chart(const std::vector<Line>& lines, const std::string& x_name,
                        const std::string& y_name) {
-  Axis x{0, 1, left, width - right}, y{INFINITY, -INFINITY, height - bottom, top};
+  Axis x{INFINITY, 1, left, width - right}, y{INFINITY, -INFINITY, height - bottom, top};
   for (const Line& line : lines)
-    for (const auto& [px, py] : line.points) {
+    for (std::size_t i = 0; i < line.points.size(); ++i) {
+      const auto& [px, py] = line.points[i];
+      const double error = line.errors.empty() ? 0 : line.errors[i];
+      x.low = std::min(x.low, px);
       x.high = std::max(x.high, px);
-      y.low = std::min(y.low, py);
-      y.high = std::max(y.high, py);
+      y.low = std::min(y.low, py - error);
+      y.high = std::max(y.high, py + error);
     }
+  if (!(x.low > x.high / 3 && x.low < x.high)) x.low = 0;
   if (!(y.low < y.high)) y.low -= 0.5, y.high = y.low + 1;
   const double margin = 0.04 * (y.high - y.low);
   y.low -= margin;
   y.high += margin;
 
-  std::string svg = "<svg viewBox=\"0 0 " + number(width, 0) + " " + number(height, 0) +
-                    "\" role=\"img\" aria-label=\"" + y_name + " by " + x_name + "\">\n";
+  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(width, 0) +
+                    " " + number(height, 0) + "\" role=\"img\" aria-label=\"" + y_name + " by " +
+                    x_name + "\">\n";
   const auto text = [&](double px, double py, const char* anchor, const std::string& what) {
     svg += "<text x=\"" + number(px, 1) + "\" y=\"" + number(py, 1) + "\" text-anchor=\"" + anchor +
            "\">" + what + "</text>\n";
@@ -61,7 +66,7 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
            "\" y1=\"" + number(y.at(m), 1) + "\" y2=\"" + number(y.at(m), 1) + "\"/>\n";
     text(left - 6, y.at(m) + 4, "end", number(m, y_digits));
   }
-  for (double m = 0; m <= x.high; m += x_step)
+  for (double m = std::ceil(x.low / x_step) * x_step; m <= x.high; m += x_step)
     text(x.at(m), height - bottom + 18, "middle", number(m, 0));
   text((left + width - right) / 2, height - 6, "middle", x_name);
   text(left, top - 2, "start", y_name);
@@ -71,6 +76,12 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
     for (const auto& [px, py] : line.points)
       svg += number(x.at(px), 1) + "," + number(y.at(py), 1) + " ";
     svg += "\"/>\n";
+    for (std::size_t i = 0; i < line.errors.size(); ++i) {
+      const auto& [px, py] = line.points[i];
+      svg += "<line stroke=\"" + line.color + "\" x1=\"" + number(x.at(px), 1) + "\" x2=\"" +
+             number(x.at(px), 1) + "\" y1=\"" + number(y.at(py - line.errors[i]), 1) + "\" y2=\"" +
+             number(y.at(py + line.errors[i]), 1) + "\"/>\n";
+    }
   }
   double row = top + 16;
   for (const Line& line : lines) {
@@ -80,6 +91,18 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
     text(width - 160, row - 3, "start", line.name);
     row += 20;
   }
+  return svg + "</svg>\n";
+}
+
+std::string svg_file(const std::vector<std::string>& charts) {
+  const auto count = static_cast<double>(charts.size());
+  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(width, 0) +
+                    " " + number(count * height, 0) +
+                    "\">\n<style>text { font: 13px sans-serif; fill: #343a40 } .grid { stroke: "
+                    "#dee2e6 }</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
+  for (std::size_t i = 0; i < charts.size(); ++i)
+    svg += "<svg y=\"" + number(static_cast<double>(i) * height, 0) + "\" height=\"" +
+           number(height, 0) + "\">\n" + charts[i] + "</svg>\n";
   return svg + "</svg>\n";
 }
 

@@ -86,7 +86,7 @@ std::string curves(const Run& run) {
   std::vector<chart::Line> lines;
   for (std::size_t i = 0; i < run.contenders->size(); ++i) {
     const Contender& c = (*run.contenders)[i];
-    chart::Line in_training{c.name + ", training", colors[i], {}, true};
+    chart::Line in_training{c.name + ", training", colors[i], {}, true, {}};
     double smooth = c.losses.empty() ? 0 : c.losses[0];
     for (std::size_t s = 0; s < c.losses.size(); ++s) {
       smooth += 0.1 * (c.losses[s] - smooth);
@@ -96,7 +96,7 @@ std::string curves(const Run& run) {
   }
   for (std::size_t i = 0; i < run.contenders->size(); ++i) {
     const Contender& c = (*run.contenders)[i];
-    chart::Line held_out{c.name, colors[i], {}, false};
+    chart::Line held_out{c.name, colors[i], {}, false, {}};
     for (const CurvePoint& p : c.curve)
       held_out.points.emplace_back(static_cast<double>(p.step), p.loss);
     lines.push_back(std::move(held_out));

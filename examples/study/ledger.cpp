@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+#include "ledger.hpp"
+
+#include <engram/io/file.hpp>
+
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+
+namespace engram::study {
+namespace {
+
+constexpr std::string_view columns =
+    "variant,rate,seed,parameters,active,nats_for_choice,nats,seconds\n";
+
+/// The next field of a line, taken off its front.
+std::string_view take_field(std::string_view& line) {
+  const std::size_t end = std::min(line.find(','), line.size());
+  const std::string_view field = line.substr(0, end);
+  line.remove_prefix(std::min(end + 1, line.size()));
+  return field;
+}
+
+template <class Number>
+bool take(std::string_view& line, Number& to) {
+  const std::string_view field = take_field(line);
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), to);
+  return error == std::errc() && end == field.data() + field.size();
+}
+
+}  // namespace
+
+Result<Ledger> Ledger::open(const std::string& path, const std::string& settings) {
+  Ledger ledger;
+  ledger.path_ = path;
+  ledger.text_ = sentence({"# ", settings, "\n", columns});
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return ledger;
+  const Result<std::string> read = read_regular_file(path);
+  if (!read.ok()) return read.failure();
+  std::string_view left = read.value();
+  if (!left.starts_with(ledger.text_))
+    return fail(Code::mismatch,
+                {path, ": results of another study, it begins with \"",
+                 left.substr(0, std::min(left.find('\n'), left.size())), "\", expected \"# ",
+                 settings, "\"; name another file or remove this one"});
+  left.remove_prefix(ledger.text_.size());
+  for (Index number = 3; !left.empty(); ++number) {
+    const std::size_t end = left.find('\n');
+    const bool is_whole = end != left.npos;
+    std::string_view line = left.substr(0, end);
+    left.remove_prefix(is_whole ? end + 1 : left.size());
+    Entry entry;
+    entry.trial.variant = take_field(line);
+    Outcome& o = entry.outcome;
+    if (!is_whole || !take(line, entry.trial.rate) || !take(line, entry.trial.seed) ||
+        !take(line, o.total) || !take(line, o.active) || !take(line, o.choice) ||
+        !take(line, o.loss) || !take(line, o.seconds) || !line.empty())
+      return fail(Code::corrupt, {path, ": line ", number, " is no result"}, number);
+    ledger.entries_.push_back(std::move(entry));
+  }
+  ledger.text_ = read.value();
+  return ledger;
+}
+
+const Outcome* Ledger::find(const Trial& trial) const {
+  for (const Entry& entry : entries_)
+    if (entry.trial == trial) return &entry.outcome;
+  return nullptr;
+}
+
+Result<void> Ledger::add(const Trial& trial, const Outcome& o) {
+  char numbers[200];
+  std::snprintf(numbers, sizeof numbers, ",%.9g,%llu,%lld,%lld,%.17g,%.17g,%.17g\n",
+                double{trial.rate}, static_cast<unsigned long long>(trial.seed),
+                static_cast<long long>(o.total), static_cast<long long>(o.active), o.choice, o.loss,
+                o.seconds);
+  std::string text = text_ + trial.variant + numbers;
+  if (Result<void> written = write_file(path_, as_bytes(text)); !written.ok()) return written;
+  text_ = std::move(text);
+  entries_.push_back({trial, o});
+  return {};
+}
+
+}  // namespace engram::study
