@@ -5,7 +5,6 @@
 // C++ headers of this machine.
 
 #include "report.hpp"
-#include "trace_view.hpp"
 
 #include <engram/io/file.hpp>
 
@@ -29,8 +28,8 @@ using namespace engram::demo;
 volatile std::sig_atomic_t interrupted = 0;
 
 struct Options {
-  TraceOptions trace;
-  bool only_trace = false;
+  text::CorpusOptions corpus;
+  bool terminal = false;
   std::string report = "engram-demo.html";
   LockstepOptions lockstep;
 };
@@ -95,9 +94,7 @@ Result<void> run(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
   if (Result<void> writable = check_writable(options.report); !writable.ok()) return writable;
 
-  text::CorpusOptions wanted;
-  wanted.text = options.trace.text;
-  wanted.tokenizer = options.trace.tokenizer;
+  text::CorpusOptions wanted = options.corpus;
   const Index length = lm::ModelConfig().context + 1;
   const Index needed = options.lockstep.steps * options.lockstep.sequences;
   wanted.enough_tokens = std::max(wanted.enough_tokens, needed * length / 10 * 11);
@@ -163,7 +160,7 @@ Result<void> run(const Options& options) {
     interrupted = 1;
     std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C does not wait for the report
   });
-  Progress progress(contenders, options.lockstep.steps, options.trace.color);
+  Progress progress(contenders, options.lockstep.steps, options.terminal);
   if (Result<void> trained =
           train_in_lockstep(contenders, options.lockstep, windows, held_out, interrupted,
                             [&](Index step) {
@@ -196,26 +193,23 @@ int main(int argc, char** argv) {
       "Trains three small language models side by side: without an Engram memory, with one, "
       "and with one that can hold nothing");
   Options options;
-  options.trace.color = is_terminal();
+  options.terminal = is_terminal();
   options.lockstep.threads =
       std::clamp<Index>(static_cast<Index>(std::thread::hardware_concurrency()), 1, 2);
-  program.add_option("--text", options.trace.text, "UTF-8 text file to train on; else C++ headers");
-  program.add_option("--tokenizer", options.trace.tokenizer, "tokenizer.json of a byte-level BPE");
+  program.add_option("--text", options.corpus.text,
+                     "UTF-8 text file to train on; else C++ headers");
+  program.add_option("--tokenizer", options.corpus.tokenizer, "tokenizer.json of a byte-level BPE");
   program.add_option("--steps", options.lockstep.steps, "training steps of 2,048 tokens")
       ->check(CLI::Range(Index{1}, Index{1} << 40));
   program.add_option("--threads", options.lockstep.threads, "more than 2 do not help")
       ->check(CLI::Range(Index{1}, Index{256}));
   program.add_option("--report", options.report, "the HTML page to write");
-  CLI::Option* const trace =
-      program.add_flag("--trace", options.only_trace, "train nothing: follow text to its rows");
-  program
-      .add_option("--save-tokenizer", options.trace.save_tokenizer,
-                  "with --trace: write the tokenizer there as tokenizer.json")
-      ->needs(trace);
-  program.footer("Ends with 0; 1 refused, 2 a wrong option, 130 interrupted, with a report.");
+  program.footer(
+      "Ends with 0; 1 refused, 2 a wrong option, 130 interrupted, with a report.\n"
+      "examples/run-demo --trace trains nothing: it follows text to the rows of a memory.");
   try {
     program.parse(argc, argv);
-    const Result<void> done = options.only_trace ? show_trace(options.trace) : run(options);
+    const Result<void> done = run(options);
     if (!done.ok()) {
       std::fprintf(stderr, "demo: %s\n", done.message().c_str());
       return 1;

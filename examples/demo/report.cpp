@@ -2,8 +2,8 @@
 
 #include "report.hpp"
 
+#include "bpe/printable.hpp"
 #include "chart/chart.hpp"
-#include "trace/trace.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -54,10 +54,10 @@ std::string shown(const std::string& token) {
   std::size_t begin = 0;
   for (std::size_t end = token.find('\n'); end != std::string::npos;
        end = token.find('\n', begin)) {
-    text += trace::printable(token.substr(begin, end - begin)) + "\u21B5\n";
+    text += bpe::printable(token.substr(begin, end - begin)) + "\u21B5\n";
     begin = end + 1;
   }
-  return text + trace::printable(token.substr(begin));
+  return text + bpe::printable(token.substr(begin));
 }
 
 std::string row(std::initializer_list<std::string> cells, const char* cell = "td") {

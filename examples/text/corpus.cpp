@@ -3,6 +3,7 @@
 #include "corpus.hpp"
 
 #include "bpe/trainer.hpp"
+#include "headers.hpp"
 
 #include <engram/addressing/multipliers.hpp>
 #include <engram/core/sha256.hpp>
@@ -17,68 +18,17 @@
 namespace engram::text {
 namespace {
 
-constexpr std::size_t largest_file = 400'000;    // bytes; above are tables and other generated text
 constexpr std::size_t sample_bytes = 3'000'000;  // that the tokenizer is trained on
 constexpr std::size_t piece_bytes = 4000;        // of a user's text
 constexpr std::size_t held_out_every = 20;
 
-struct Text {
-  std::string name, text;
-};
-
-std::uint64_t hash_of(std::string_view text) {
-  std::uint64_t h = 0xCBF29CE484222325;  // FNV-1a
-  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001B3;
-  return h;
-}
-
-/// A source file without the comments and blank lines in front of its first line of code: licences.
-std::string_view without_leading_comments(std::string_view text) {
-  for (std::size_t at = 0;;) {
-    at = std::min(text.find_first_not_of(" \t\r\n", at), text.size());
-    if (text.substr(at, 2) == "//")
-      at = std::min(text.find('\n', at), text.size());
-    else if (text.substr(at, 2) == "/*")
-      at = std::min(text.find("*/", at), text.size() - 2) + 2;
-    else
-      return text.substr(at);
-  }
-}
-
-std::vector<Text> read_headers(std::size_t limit) {
-  namespace fs = std::filesystem;
-  std::vector<std::pair<std::uint64_t, std::string>> paths;
-  std::error_code ignored;  // a folder that may not be read holds no text for a demo
-  for (fs::recursive_directory_iterator it("/usr/include",
-                                           fs::directory_options::skip_permission_denied, ignored);
-       it != fs::recursive_directory_iterator(); it.increment(ignored)) {
-    const std::string ending = it->path().extension().string();
-    if (ending.empty() || ending == ".h" || ending == ".hpp" || ending == ".tcc")
-      if (it->is_regular_file(ignored) && !it->is_symlink(ignored))
-        paths.emplace_back(splitmix64(hash_of(it->path().string())), it->path().string());
-  }
-  std::sort(paths.begin(), paths.end());
-  std::vector<Text> texts;
-  std::size_t bytes = 0;
-  for (const auto& [order, path] : paths) {
-    if (bytes >= limit) break;
-    Result<std::string> text = read_file(path);
-    if (!text.ok() || text.value().size() > largest_file ||
-        find_invalid_utf8(text.value()) < text.value().size())
-      continue;
-    texts.push_back({path, std::string(without_leading_comments(text.value()))});
-    bytes += texts.back().text.size();
-  }
-  return texts;
-}
-
-Result<std::vector<Text>> read_text(const std::string& path) {
+Result<std::vector<NamedText>> read_text(const std::string& path) {
   const Result<std::string> text = read_regular_file(path);
   if (!text.ok()) return text.failure();
   const std::string_view all = text.value();
   if (const std::size_t bad = find_invalid_utf8(all); bad < all.size())
     return fail(Code::corrupt, {path, ": byte ", bad, " is not UTF-8"}, static_cast<Index>(bad));
-  std::vector<Text> pieces;
+  std::vector<NamedText> pieces;
   for (std::size_t begin = 0; begin < all.size();) {
     const std::size_t line_end = all.find('\n', std::min(begin + piece_bytes, all.size()));
     std::size_t end = line_end < begin + 2 * piece_bytes ? line_end + 1 : begin + 2 * piece_bytes;
@@ -91,14 +41,15 @@ Result<std::vector<Text>> read_text(const std::string& path) {
   return pieces;
 }
 
-Result<TokenizerJson> train_tokenizer(const std::vector<Text>& texts, std::int32_t vocab_size) {
+Result<TokenizerJson> train_tokenizer(const std::vector<NamedText>& texts,
+                                      std::int32_t vocab_size) {
   bpe::TrainerOptions options;
   options.vocab_size = vocab_size;
   options.special_tokens = {"<|end|>"};
   Result<bpe::Trainer> trainer = bpe::Trainer::make(options);
   if (!trainer.ok()) return trainer.failure();
   std::size_t bytes = 0;
-  for (const Text& text : texts) {
+  for (const NamedText& text : texts) {
     if (bytes >= sample_bytes) break;
     bytes += text.text.size();
     if (Result<void> added = trainer.value().add(text.text); !added.ok()) return added.failure();
@@ -131,11 +82,11 @@ class SeenTrigrams {
 }  // namespace
 
 Result<Corpus> read_corpus(const CorpusOptions& options) {
-  std::vector<Text> texts;
+  std::vector<NamedText> texts;
   if (options.text.empty()) {
     texts = read_headers(static_cast<std::size_t>(options.enough_tokens) * 4);
   } else {
-    Result<std::vector<Text>> pieces = read_text(options.text);
+    Result<std::vector<NamedText>> pieces = read_text(options.text);
     if (!pieces.ok()) return pieces.failure();
     texts = std::move(pieces).value();
   }
@@ -159,7 +110,7 @@ Result<Corpus> read_corpus(const CorpusOptions& options) {
   Sha256 digest;
   Index tokens = 0;
   std::size_t kept = 0, dropped = 0;
-  for (Text& text : texts) {
+  for (NamedText& text : texts) {
     if (tokens >= options.enough_tokens) break;
     Result<std::vector<std::int32_t>> ids = corpus.encoder.encode(text.text);
     if (!ids.ok()) return ids.failure();

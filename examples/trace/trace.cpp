@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "trace.hpp"
 
+#include "bpe/printable.hpp"
+
 #include <engram/layer/front_end.hpp>
 
 #include <algorithm>
@@ -117,15 +119,16 @@ Result<Trace> trace_text(const bpe::Encoder& encoder, const TokenMap& map, const
   const auto columns = static_cast<std::size_t>(layout.columns());
   for (std::size_t t = 0; t < ids.size() && static_cast<Index>(t) < limit; ++t) {
     TokenLine& line = trace.first.emplace_back();
-    line.text = printable(encoder.token(ids[t]));
+    line.text = bpe::printable(encoder.token(ids[t]));
     line.token_id = ids[t];
     line.canonical_id = to_integer(map(ids[t]));
     std::string ngram = line.text;
     for (int order = 2; order <= layout.max_ngram_size; ++order) {
       const int back = order - 1;
       const bool blocked = followed.windows[t].ids[back] < 0;
-      ngram = (blocked ? "-" : printable(encoder.token(ids[t - static_cast<std::size_t>(back)]))) +
-              '|' + ngram;
+      ngram =
+          (blocked ? "-" : bpe::printable(encoder.token(ids[t - static_cast<std::size_t>(back)]))) +
+          '|' + ngram;
       line.ngrams.push_back(ngram);
     }
     for (std::size_t l = 0; l < layout.layers.size(); ++l) {

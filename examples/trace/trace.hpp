@@ -49,9 +49,6 @@ Result<Trace> trace_text(const bpe::Encoder& encoder, const TokenMap& map, const
 /// The trace for a person at a terminal; escape sequences only with `color`.
 void print(std::FILE* out, const Trace& trace, const Layout& layout, bool color);
 
-/// Text that a terminal shows as it is: control bytes and broken UTF-8 as \xNN.
-std::string printable(std::string_view bytes);
-
 /// Text in exactly `columns` columns: cut with an ellipsis or filled with blanks.
 std::string fit(const std::string& text, std::size_t columns);
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # The demo with a few steps: what it prints, its report, what it refuses, and Ctrl-C.
-#   demo.sh PROGRAM FOLDER
+#   demo.sh PROGRAM TRACE_PROGRAM FOLDER
 set -euo pipefail
-demo=$1
-folder=$(mktemp -d "$2/demo.XXXXXX")
+demo=$1 trace=$2
+folder=$(mktemp -d "$3/demo.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 
@@ -14,11 +14,11 @@ say() {
   bad=1
 }
 expect() { grep -qF -- "$2" "$1" || say "$1 lacks: $2"; }
-# refused STATUS WORDS ARGUMENTS...
+# refused PROGRAM STATUS WORDS ARGUMENTS...
 refused() {
-  local status=$1 words=$2 found=0
-  shift 2
-  "$demo" --report none.html "$@" >out 2>err || found=$?
+  local program=$1 status=$2 words=$3 found=0
+  shift 3
+  "$program" "$@" >out 2>err || found=$?
   [ "$found" -eq "$status" ] || say "$*: exit $found, expected $status"
   expect err "$words"
 }
@@ -36,17 +36,13 @@ grep -qE "<script|https?://" report.html && say "the report is not self-containe
 
 printf 'a few words\n' >short.txt
 printf 'broken \xff\n' >broken.txt
-refused 1 "the text is too short" --text short.txt --steps 2
-refused 1 "byte 7 is not UTF-8" --text broken.txt
-refused 1 "absent.txt" --text absent.txt
-refused 1 "absent.json" --tokenizer absent.json
-refused 2 "--steps" --steps 0
-refused 2 "--no-such-option" --no-such-option
-refused 2 "--trace" --save-tokenizer tokenizer.json
-found=0
-"$demo" --report no/such/folder.html >out 2>err || found=$?
-[ "$found" -eq 1 ] || say "a report that cannot be written: exit $found, expected 1"
-expect err "no/such/folder.html"
+refused "$demo" 1 "the text is too short" --text short.txt --steps 2
+refused "$demo" 1 "byte 7 is not UTF-8" --text broken.txt
+refused "$demo" 1 "absent.txt" --text absent.txt
+refused "$demo" 1 "absent.json" --tokenizer absent.json
+refused "$demo" 2 "--steps" --steps 0
+refused "$demo" 2 "--no-such-option" --no-such-option
+refused "$demo" 1 "no/such/folder.html" --report no/such/folder.html
 
 # Ctrl-C in the middle of training.
 "$demo" --steps 300 --report partial.html >out 2>err &
@@ -63,6 +59,8 @@ wait "$pid" || found=$?
 expect out "PARTIAL RUN"
 expect partial.html "interrupted after"
 
-"$demo" --trace >out
+"$trace" --save-tokenizer tokenizer.json >out
 expect out "n-grams and their rows"
+refused "$trace" 1 "absent.txt" --text absent.txt
+refused "$trace" 2 "--steps" --steps 3
 exit $bad

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
-#include "trace_view.hpp"
+// The main job without training: what happens to real text on its way to a memory. A tokenizer, its
+// token map, n-grams, row ids and what repeats, then a layer with random weights over the text.
 
+#include "bpe/printable.hpp"
 #include "bpe/trainer.hpp"
 #include "memory.hpp"
+#include "text/headers.hpp"
 #include "trace/trace.hpp"
 
 #include <engram/io/file.hpp>
@@ -12,13 +15,25 @@
 #include <engram/layer/presets.hpp>
 #include <engram/unicode/token_map_builder.hpp>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <map>
 
-namespace engram::demo {
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
 namespace {
+
+using namespace engram;
+using namespace engram::demo;
+
+struct Options {
+  std::string tokenizer, text;  // empty: from the C++ headers of this machine
+  std::string save_tokenizer;   // empty: not saved
+  bool color = false;
+};
 
 constexpr std::size_t training_bytes = 8'000'000;
 constexpr std::size_t shown_bytes = 1'500'000;
@@ -32,47 +47,16 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// C++ headers below /usr/include in a fixed order, up to `limit` bytes.
-std::vector<std::string> read_headers(std::size_t limit) {
-  namespace fs = std::filesystem;
-  std::vector<fs::path> paths;
-  std::error_code ignored;  // a folder that may not be read holds no text for a demo
-  for (fs::recursive_directory_iterator it("/usr/include",
-                                           fs::directory_options::skip_permission_denied, ignored);
-       it != fs::recursive_directory_iterator(); it.increment(ignored)) {
-    const std::string ending = it->path().extension().string();
-    const bool header = ending.empty() || ending == ".h" || ending == ".hpp" || ending == ".tcc";
-    if (header && it->is_regular_file(ignored)) paths.push_back(it->path());
-  }
-  // The standard library's own headers first: they are on every machine with a compiler.
-  const auto is_standard = [](const fs::path& p) {
-    return p.string().rfind("/usr/include/c++", 0) == 0;
-  };
-  std::sort(paths.begin(), paths.end(), [&](const fs::path& a, const fs::path& b) {
-    return std::make_pair(!is_standard(a), a) < std::make_pair(!is_standard(b), b);
-  });
-  std::vector<std::string> texts;
-  std::size_t bytes = 0;
-  for (const fs::path& path : paths) {
-    if (bytes >= limit) break;
-    Result<std::string> text = read_file(path.string());
-    if (!text.ok() || find_invalid_utf8(text.value()) < text.value().size()) continue;
-    bytes += text.value().size();
-    texts.push_back(std::move(text).value());
-  }
-  return texts;
-}
-
-Result<TokenizerJson> train(const std::vector<std::string>& texts) {
+Result<TokenizerJson> train(const std::vector<text::NamedText>& texts) {
   const auto start = std::chrono::steady_clock::now();
   bpe::TrainerOptions options;
   options.special_tokens = {"<|begin|>", "<|end|>", "<|pad|>"};
   Result<bpe::Trainer> trainer = bpe::Trainer::make(options);
   if (!trainer.ok()) return trainer.failure();
   std::size_t bytes = 0;
-  for (const std::string& text : texts) {
-    bytes += text.size();
-    if (Result<void> added = trainer.value().add(text); !added.ok()) return added.failure();
+  for (const text::NamedText& header : texts) {
+    bytes += header.text.size();
+    if (Result<void> added = trainer.value().add(header.text); !added.ok()) return added.failure();
   }
   Result<TokenizerJson> tokenizer = trainer.value().train();
   if (tokenizer.ok())
@@ -94,7 +78,7 @@ void show_groups(const bpe::Encoder& encoder, const TokenMap& map) {
   for (std::size_t g = 0; g < by_size.size() && g < 8; ++g) {
     std::string spellings;
     for (std::size_t i = 0; i < by_size[g]->size() && i < 6; ++i)
-      spellings += '"' + trace::printable(encoder.token((*by_size[g])[i])) + "\"  ";
+      spellings += '"' + bpe::printable(encoder.token((*by_size[g])[i])) + "\"  ";
     std::printf("  %3zu spellings, canonical id %5d:  %s%s\n", by_size[g]->size(),
                 to_integer(map((*by_size[g])[0])), spellings.c_str(),
                 by_size[g]->size() > 6 ? "..." : "");
@@ -122,13 +106,11 @@ Result<double> measure(const Layout& layout, const TokenMap& map,
   return best;
 }
 
-}  // namespace
-
-Result<void> show_trace(const TraceOptions& options) {
+Result<void> show_trace(const Options& options) {
   const std::string& tokenizer_path = options.tokenizer;
   const std::string& text_path = options.text;
-  std::vector<std::string> headers;
-  if (tokenizer_path.empty() || text_path.empty()) headers = read_headers(training_bytes);
+  std::vector<text::NamedText> headers;
+  if (tokenizer_path.empty() || text_path.empty()) headers = text::read_headers(training_bytes);
   if (headers.empty() && (tokenizer_path.empty() || text_path.empty()))
     return fail(Code::io,
                 "there are no C++ headers below /usr/include; give --tokenizer and --text");
@@ -169,7 +151,7 @@ Result<void> show_trace(const TraceOptions& options) {
     text = std::move(file).value();
   }
   for (std::size_t i = 0; text_path.empty() && i < headers.size() && text.size() < shown_bytes; ++i)
-    text += headers[i];
+    text += headers[i].text;
   const Result<trace::Trace> traced =
       trace::trace_text(encoder.value(), map.value(), layout.value(), text, 16);
   if (!traced.ok()) return traced.failure();
@@ -206,4 +188,33 @@ Result<void> show_trace(const TraceOptions& options) {
   return {};
 }
 
-}  // namespace engram::demo
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App program("Follows text to the rows of an Engram memory; trains nothing", "demo --trace");
+  Options options;
+#if __has_include(<unistd.h>)
+  options.color = isatty(STDOUT_FILENO) != 0;
+#endif
+  program.add_option("--text", options.text, "UTF-8 text file; else C++ headers");
+  program.add_option("--tokenizer", options.tokenizer,
+                     "tokenizer.json of a byte-level BPE; else one is trained on C++ headers");
+  program.add_option("--save-tokenizer", options.save_tokenizer,
+                     "write the tokenizer there as tokenizer.json");
+  program.footer("Ends with 0; 1 refused, 2 a wrong option.");
+  try {
+    program.parse(argc, argv);
+    const Result<void> done = show_trace(options);
+    if (done.ok()) return 0;
+    std::fprintf(stderr, "demo --trace: %s\n", done.message().c_str());
+    return 1;
+  } catch (const CLI::Success& asked) {
+    return program.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "demo --trace: %s\nRun with --help for the options.\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "demo --trace: %s\n", error.what());
+    return 1;
+  }
+}
