@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# A component of the library: an interface target, the headers it owns, the package it needs.
+# A component of the library: an interface target, the headers it owns, the packages it needs.
 
-# engram_add_component(NAME [HEADERS file...] FOLDERS folder... [NEEDS package] [WINGS name...])
+# engram_add_component(NAME [HEADERS file...] FOLDERS folder... [NEEDS package...] [WINGS name...])
 #
 # Makes engram::NAME from the headers named and from every header of the folders, all below
-# include/engram. A wing links engram::core, the package it needs (EngramDependencies.cmake) and the
+# include/engram. A wing links engram::core, the packages it needs (EngramDependencies.cmake) and the
 # other wings it builds on.
 # The test "headers belong to components" fails when a header on disk is in no component.
 function(engram_add_component name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "NEEDS" "HEADERS;FOLDERS;WINGS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "HEADERS;FOLDERS;NEEDS;WINGS")
   set(base ${PROJECT_SOURCE_DIR}/include)
   set(headers)
   set(bodies)
@@ -39,12 +39,12 @@ function(engram_add_component name)
   if(NOT name STREQUAL core)
     target_link_libraries(engram_${name} INTERFACE engram_core)
   endif()
-  if(arg_NEEDS)
-    # In the build only: a downloaded package is part of this build and cannot be exported, so the
-    # installed engram looks for it again (engram-config.cmake.in).
-    engram_dependency(${arg_NEEDS} needed)
+  # In the build only: a downloaded package is part of this build and cannot be exported, so the
+  # installed engram looks for it again (engram-config.cmake.in).
+  foreach(package IN LISTS arg_NEEDS)
+    engram_dependency(${package} needed)
     target_link_libraries(engram_${name} INTERFACE $<BUILD_INTERFACE:${needed}>)
-  endif()
+  endforeach()
   foreach(wing IN LISTS arg_WINGS)
     target_link_libraries(engram_${name} INTERFACE engram_${wing})
   endforeach()
