@@ -21,6 +21,12 @@
 #include <charconv>
 #include <cstring>
 
+// Inlined, so that the size of a running hash and the code that fills it are of one version.
+#if !defined(XXH_INLINE_ALL)
+#define XXH_INLINE_ALL
+#endif
+#include <xxhash.h>
+
 ENGRAM_BEGIN_NAMESPACE
 
 /// A tensor of a checkpoint: its name, and the caller's memory that is saved or loaded.
@@ -119,7 +125,7 @@ class Checkpoint {
   /// Reads what the checkpoint says about itself, not yet its tensors.
   ///
   /// Fails with mismatch when it was made for another layout, naming both digests; with unsupported
-  /// for a safetensors file that is no checkpoint, or one of a later format; else as
+  /// for a safetensors file that is no checkpoint, or one of another format; else as
   /// SafetensorsFile::open().
   static Result<Checkpoint> open(const std::string& path, std::string_view layout_digest);
 
@@ -158,80 +164,15 @@ class Checkpoint {
   std::vector<std::byte> block_;  // what is read and not yet where it belongs
 };
 
-/// Running XXH64 with seed 0, as `xxhsum -H64` prints it: 5 GB/s on one core of an AMD EPYC, where
-/// core/sha256.hpp does 0.1 to 0.3. It finds damage; it is no defence against forgery.
-class Xxh64 {
- public:
-  void update(Bytes bytes) noexcept;
-  std::uint64_t value() const noexcept;
-
- private:
-  static constexpr std::uint64_t p1 = 0x9E3779B185EBCA87, p2 = 0xC2B2AE3D27D4EB4F,
-                                 p3 = 0x165667B19E3779F9, p4 = 0x85EBCA77C2B2AE63,
-                                 p5 = 0x27D4EB2F165667C5;
-  static std::uint64_t rotate(std::uint64_t x, int n) noexcept { return x << n | x >> (64 - n); }
-  static std::uint64_t mix(std::uint64_t lane, std::uint64_t word) noexcept {
-    return rotate(lane + word * p2, 31) * p1;
-  }
-  template <class Word>
-  static Word word(const std::byte* at) noexcept {
-    Word value;
-    std::memcpy(&value, at, sizeof value);
-    return value;
-  }
-  void take_block(const std::byte* block) noexcept {
-    for (int i = 0; i < 4; ++i) lane_[i] = mix(lane_[i], word<std::uint64_t>(block + 8 * i));
-  }
-
-  std::uint64_t lane_[4] = {p1 + p2, p2, 0, 0 - p1};
-  std::byte block_[32] = {};
-  std::uint64_t length_ = 0;  // bytes seen
-};
-
-ENGRAM_ALWAYS_INLINE void Xxh64::update(Bytes bytes) noexcept {
-  const std::byte* at = bytes.data();
-  auto left = static_cast<std::size_t>(bytes.size());
-  if (left == 0) return;
-  const std::size_t held = length_ % 32;
-  length_ += left;
-  if (held > 0) {
-    const std::size_t more = std::min(left, 32 - held);
-    std::memcpy(block_ + held, at, more);
-    at += more;
-    left -= more;
-    if (held + more < 32) return;
-    take_block(block_);
-  }
-  for (; left >= 32; at += 32, left -= 32) take_block(at);
-  if (left > 0) std::memcpy(block_, at, left);
-}
-
-ENGRAM_ALWAYS_INLINE std::uint64_t Xxh64::value() const noexcept {
-  std::uint64_t h = p5;
-  if (length_ >= 32) {
-    h = rotate(lane_[0], 1) + rotate(lane_[1], 7) + rotate(lane_[2], 12) + rotate(lane_[3], 18);
-    for (const std::uint64_t lane : lane_) h = (h ^ mix(0, lane)) * p1 + p4;
-  }
-  h += length_;
-  const std::byte* at = block_;
-  std::uint64_t left = length_ % 32;
-  for (; left >= 8; at += 8, left -= 8)
-    h = rotate(h ^ mix(0, word<std::uint64_t>(at)), 27) * p1 + p4;
-  for (; left >= 4; at += 4, left -= 4) h = rotate(h ^ word<std::uint32_t>(at) * p1, 23) * p2 + p3;
-  for (; left > 0; ++at, --left) h = rotate(h ^ std::to_integer<std::uint64_t>(*at) * p5, 11) * p1;
-  h = (h ^ h >> 33) * p2;
-  h = (h ^ h >> 29) * p3;
-  return h ^ h >> 32;
-}
-
 namespace checkpoint_format {
 /// Keys of the metadata.
 inline constexpr std::string_view reserved = "engram.", version_key = "engram.checkpoint",
-                                  version = "1", step_key = "engram.step", seed_key = "engram.seed",
+                                  version = "2", step_key = "engram.step", seed_key = "engram.seed",
                                   layout_key = "engram.layout_digest";
-/// The last tensor, U8 [8]: XXH64 of all bytes of the file before it, highest byte first.
+/// The last tensor, U8 [8]: XXH3 (64 bits, no seed) of all bytes of the file before it, highest
+/// byte first. It finds damage; it is no defence against forgery.
 inline constexpr std::string_view digest_name = "engram.checkpoint_digest";
-inline constexpr Index digest_bytes = 8;
+inline constexpr Index digest_bytes = sizeof(XXH64_canonical_t);
 
 /// A tensor's type and shape for a sentence: "F32 [3, 4]".
 inline std::string describe(DType dtype, const std::vector<Index>& shape) {
@@ -262,25 +203,25 @@ inline Result<void> save_checkpoint(const std::string& path, const CheckpointInf
                   {path, ": tensor ", quote_name(tensor.name), " has no memory"});
     parts.push_back({tensor.name, tensor.dtype, tensor.shape, Bytes(), tensor.rows});
   }
-  std::byte digest[format::digest_bytes] = {};  // filled when all that comes before it is written
-  parts.push_back({std::string(format::digest_name),
-                   DType::u8,
-                   {format::digest_bytes},
-                   Bytes(digest, format::digest_bytes)});
+  XXH64_canonical_t digest = {};  // filled when all that comes before it is written
+  const Bytes digest_bytes(reinterpret_cast<const std::byte*>(digest.digest), format::digest_bytes);
+  parts.push_back(
+      {std::string(format::digest_name), DType::u8, {format::digest_bytes}, digest_bytes});
   const Result<std::string> front = safetensors_front(path, parts, metadata);
   if (!front.ok()) return front.failure();
   parts.pop_back();
   return write_file_with(path, Sync::disk, [&](OutputFile& file) {
-    Xxh64 running;
+    XXH3_state_t running;
+    XXH3_64bits_reset(&running);
     const auto write = [&](Bytes piece) {
       if (file.error() != 0) return;
-      running.update(piece);
+      XXH3_64bits_update(&running, piece.data(), static_cast<std::size_t>(piece.size()));
       file.write(piece);
     };
     write(as_bytes(front.value()));
     for (const TensorToWrite& part : parts) for_each_piece(part, write);
-    for (int i = 0; i < 8; ++i) digest[i] = static_cast<std::byte>(running.value() >> (56 - 8 * i));
-    file.write(Bytes(digest, format::digest_bytes));
+    XXH64_canonicalFromHash(&digest, XXH3_64bits_digest(&running));
+    file.write(digest_bytes);
   });
 }
 
@@ -396,21 +337,20 @@ inline Result<void> Checkpoint::read_bytes(Index offset, std::byte* to, Index by
 
 inline Result<void> Checkpoint::check_digest() {
   const Index end = header_.tensors().back().file_offset;
-  Xxh64 running;
+  XXH3_state_t running;
+  XXH3_64bits_reset(&running);
   block_.resize(static_cast<std::size_t>(block_bytes));
   for (Index at = 0; at < end; at += block_bytes) {
     const Index bytes = std::min(block_bytes, end - at);
     if (Result<void> read = read_bytes(at, block_.data(), bytes); !read.ok()) return read;
-    running.update(Bytes(block_.data(), bytes));
+    XXH3_64bits_update(&running, block_.data(), static_cast<std::size_t>(bytes));
   }
-  std::byte saved[checkpoint_format::digest_bytes];
-  if (Result<void> read = read_bytes(end, saved, checkpoint_format::digest_bytes); !read.ok())
-    return read;
-  std::uint64_t expected = 0;
-  for (const std::byte part : saved)
-    expected = expected << 8 | std::to_integer<std::uint64_t>(part);
-  if (expected == running.value()) return {};
-  return fail(Code::corrupt, {header_.path(), ": damaged, its XXH64 is not the one saved with it"});
+  XXH64_canonical_t saved;
+  Result<void> read =
+      read_bytes(end, reinterpret_cast<std::byte*>(saved.digest), checkpoint_format::digest_bytes);
+  if (!read.ok()) return read;
+  if (XXH64_hashFromCanonical(&saved) == XXH3_64bits_digest(&running)) return {};
+  return fail(Code::corrupt, {header_.path(), ": damaged, its XXH3 is not the one saved with it"});
 }
 
 inline Result<void> Checkpoint::read_rows(Index offset, const View<std::byte, 2>& to) {

@@ -8,6 +8,10 @@
 #include <engram/addressing/layout.hpp>
 #include <engram/addressing/reciprocal.hpp>
 
+// Inlined as in io/checkpoint.hpp: one XXH3 in a file that includes both, in either order.
+#if !defined(XXH_INLINE_ALL)
+#define XXH_INLINE_ALL
+#endif
 #include <xxhash.h>
 
 ENGRAM_BEGIN_NAMESPACE
