@@ -143,7 +143,7 @@ function(engram_suite_fuzz)
       if(NOT IS_DIRECTORY ${corpus})
         set(corpus)
       endif()
-      target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer-no-link)
+      target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer-no-link -O1)
       target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
       add_test(NAME "${test}" COMMAND fuzz_${name} -max_total_time=20 -timeout=10 -print_final_stats=1
                                       -artifact_prefix=${found}/ ${found} ${corpus})

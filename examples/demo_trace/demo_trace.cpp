@@ -180,7 +180,7 @@ Result<void> show_trace(const Options& options) {
       "\nShown: %lld tokens of real text followed to their rows of two tables of %.1f million "
       "rows, exactly as\nthe paper's demo addresses them; %lld of them taken through a layer%s;\n"
       "not shown: what a trained memory knows, for the numbers in this one are random.\n"
-      "Next: build/demo/bin/engram trace --help\n",
+      "Next: examples/run engram trace --help\n",
       static_cast<long long>(traced.value().tokens),
       static_cast<double>(layout.value().layers[0].rows) / 1e6,
       static_cast<long long>(memory.value().tokens),
