@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# Sourced by the two commands (examples/run-demo, tests/run): installs what is missing on Debian and
+# Sourced by what builds something (examples/run, tests/run): installs what is missing on Debian and
 # Ubuntu, after saying so; elsewhere says what to install. Nothing missing: nothing happens, and
 # nothing is read from the network.
 

@@ -33,30 +33,34 @@ const std::vector<std::pair<double, double>> paper_2e20 = {
     {40, 1.8275}, {50, 1.8227}, {60, 1.8190}, {70, 1.8172}, {75, 1.8177},
     {80, 1.8170}, {85, 1.8155}, {90, 1.8172}, {95, 1.8201}, {100, 1.8292}};
 
-Variant make_variant(Index vocab_size, Index budget, int share) {
-  Variant variant{sentence({budget, " experts; ", share, " %"}), {}, true};
-  lm::ModelConfig& config = variant.config;
+struct Point {
+  Variant variant;
+  double share = 0;           ///< what experts have got, which come whole, in per cent
+  Estimate loss, difference;  ///< the latter from experts alone
+};
+
+Point make_point(Index vocab_size, Index budget, int share) {
+  Point point{{sentence({budget, " experts; ", share, " %"}), {}, true}, 100, {}, {}};
+  lm::ModelConfig& config = point.variant.config;
   config.vocab_size = vocab_size;
   config.experts = budget;
-  if (share == 100) return variant;
-  config.shared_width = 100;  // narrower, for the memory's projection and the row values read
+  if (share == 100) return point;
   const Index expert = 3 * config.width * config.expert_width * config.blocks;
   const Index sparse = (budget - config.top_k) * expert;
   const auto routed =
       static_cast<Index>(std::lround(static_cast<double>((budget - config.top_k) * share) / 100));
   config.experts = config.top_k + routed;
+  point.share = 100 * static_cast<double>(routed) / static_cast<double>(budget - config.top_k);
+  // Narrower for the memory's projection and the row values read, wider for the routers' weights.
+  config.shared_width = 100 + (budget - config.experts) / 3;
   lm::MemoryConfig& memory = config.memory.emplace();
   const Index heads = memory.heads * static_cast<Index>(memory.rows_per_head.size());
   const Index rows = (sparse - routed * expert) / memory.row_width / heads;
   memory.rows_per_head.assign(memory.rows_per_head.size(), rows);
-  return variant;
+  return point;
 }
 
-struct Point {
-  int share = 0;
-  Variant variant;
-  Estimate loss, difference;  ///< the latter from experts alone
-};
+std::string per_cent(double share) { return chart::number(share, 0) + " %"; }
 
 /// Ours above the paper's, each with the losses' differences from experts alone.
 std::string charts_of(const std::vector<std::vector<Point>>& curves) {
@@ -66,7 +70,7 @@ std::string charts_of(const std::vector<std::vector<Point>>& curves) {
     chart::Line line{sentence({budgets[b], " experts"}), colors[b], {}, false, {}};
     for (const Point& p : curves[b]) {
       line.points.emplace_back(p.share, p.difference.mean);
-      line.errors.push_back(p.share == 100 ? 0 : p.difference.error);
+      line.errors.push_back(std::isfinite(p.difference.error) ? p.difference.error : 0);
     }
     ours.push_back(std::move(line));
   }
@@ -78,23 +82,27 @@ std::string charts_of(const std::vector<std::vector<Point>>& curves) {
     theirs.push_back(std::move(line));
   }
   constexpr const char *x = "per cent of the sparse parameters that experts have",
-                       *y = "nats, against experts alone";
+                       *y = "nats, against experts alone; bars: standard error";
   return chart::svg_file({chart::line_chart(ours, x, y), chart::line_chart(theirs, x, y)});
 }
 
-void print_budget(Index budget, float rate, const std::vector<Point>& curve, Study& study) {
-  std::printf("\n%lld experts, rate %g\n%8s %8s %9s %11s %8s %16s   %s\n",
-              static_cast<long long>(budget), double{rate}, "share", "experts", "rows",
-              "parameters", "active", "nats a token", "against experts alone");
+void print_budget(Index budget, float rate, const std::vector<Point>& curve, const Study& study) {
+  std::printf(
+      "\n%lld experts; rate %g%s, the best for experts alone\n%8s %8s %9s %11s %8s %16s   %s\n",
+      static_cast<long long>(budget), double{rate},
+      is_outermost(rate) ? " (an outermost one; a better may lie beyond)" : "", "share", "experts",
+      "rows", "parameters", "active", "nats a token", "against experts alone");
   for (const Point& p : curve) {
-    const Outcome& o = study.outcome({p.variant.name, rate, 1});
+    const Outcome& o = study.outcome(study.reported(p.variant.name, rate)[0]);
     const lm::ModelConfig& config = p.variant.config;
-    std::printf("%6d %% %8lld %9lld %11lld %8lld  %6.3f +- %5.3f   ", p.share,
-                static_cast<long long>(config.experts),
-                static_cast<long long>(config.memory ? 4 * config.memory->rows_per_head[0] : 0),
+    const Index rows = config.memory ? config.memory->heads * config.memory->rows_per_head[0] *
+                                           static_cast<Index>(config.memory->rows_per_head.size())
+                                     : 0;
+    std::printf("%8s %8lld %9lld %11lld %8lld  %6.3f +- %5.3f   ", per_cent(p.share).c_str(),
+                static_cast<long long>(config.experts), static_cast<long long>(rows),
                 static_cast<long long>(o.total), static_cast<long long>(o.active), p.loss.mean,
                 p.loss.error);
-    if (p.share == 100)
+    if (!config.memory)
       std::printf("\n");
     else
       std::printf("%+.3f +- %.3f%s\n", p.difference.mean, p.difference.error,
@@ -103,57 +111,61 @@ void print_budget(Index budget, float rate, const std::vector<Point>& curve, Stu
   const Point& best =
       *std::min_element(curve.begin(), curve.end(),
                         [](const Point& a, const Point& b) { return a.loss.mean < b.loss.mean; });
-  if (best.share == 100)
-    std::printf("Experts alone are best.\n");
-  else
-    std::printf("Best with %d %% for experts%s.\n", best.share,
-                is_resolved(best.difference) ? "" : ", but not resolved from experts alone");
+  std::string equals;
+  for (const Point& p : curve)
+    if (&p != &best && !is_resolved(paired_difference(study.losses(p.variant.name, rate),
+                                                      study.losses(best.variant.name, rate))))
+      equals += (equals.empty() ? "" : ", ") + per_cent(p.share);
+  std::printf("Best: %s for experts%s%s.\n", per_cent(best.share).c_str(),
+              equals.empty() ? "" : "; not resolved from ", equals.c_str());
 }
 
-Result<bool> allocate(Study& study, const volatile std::sig_atomic_t& stop) {
-  std::vector<Variant> experts_only;
-  for (const Index budget : budgets)
-    experts_only.push_back(make_variant(study.vocab_size(), budget, 100));
+Result<bool> allocate(Study& study, const std::atomic<bool>& stop) {
+  const std::string& results = study.options().ledger;
+  const std::string picture = std::filesystem::path(results).replace_extension(".svg").string();
+  if (picture == results)
+    return fail(Code::invalid_config,
+                {results, ": the chart gets this name; give the results another"});
+  std::vector<std::vector<Point>> curves(std::size(budgets));
+  std::vector<Variant> variants, experts_alone;
+  for (std::size_t b = 0; b < curves.size(); ++b)
+    for (const int share : shares) {
+      curves[b].push_back(make_point(study.vocab_size(), budgets[b], share));
+      variants.push_back(curves[b].back().variant);
+      if (share == 100) experts_alone.push_back(variants.back());
+    }
   // The rate that suits the experts, so that none of what follows is owed to a better rate.
-  const Result<std::vector<float>> rates = choose_rates(study, experts_only, stop);
+  const Result<std::vector<float>> rates = choose_rates(study, experts_alone, stop);
   if (!rates.ok()) return rates.failure();
   if (rates.value().empty()) return false;
 
-  std::vector<std::vector<Point>> curves(std::size(budgets));
-  std::vector<Variant> variants;
   std::vector<Trial> trials;
   for (std::size_t b = 0; b < curves.size(); ++b)
-    for (const int share : shares) {
-      curves[b].push_back({share, make_variant(study.vocab_size(), budgets[b], share), {}, {}});
-      variants.push_back(curves[b].back().variant);
-    }
-  for (Index seed = 1; seed <= study.options().seeds; ++seed)
-    for (std::size_t b = 0; b < curves.size(); ++b)
-      for (const Point& p : curves[b])
-        trials.push_back({p.variant.name, rates.value()[b], static_cast<std::uint64_t>(seed)});
+    for (const Point& p : curves[b])
+      for (Trial& trial : study.reported(p.variant.name, rates.value()[b]))
+        trials.push_back(std::move(trial));
   Result<bool> run = study.run(variants, trials, stop);
   if (!run.ok() || !run.value()) return run;
 
   for (std::size_t b = 0; b < curves.size(); ++b) {
     const float rate = rates.value()[b];
-    const std::vector<double> reference = study.losses(curves[b][0].variant.name, rate);
+    const std::vector<double> alone = study.losses(experts_alone[b].name, rate);
     for (Point& p : curves[b]) {
       const std::vector<double> losses = study.losses(p.variant.name, rate);
       p.loss = estimate(losses);
-      p.difference = paired_difference(losses, reference);
+      p.difference = paired_difference(losses, alone);
     }
     print_budget(budgets[b], rate, curves[b], study);
   }
-  const std::string& results = study.options().ledger;
-  const std::string picture = std::filesystem::path(results).replace_extension(".svg").string();
   if (Result<void> written = write_file(picture, as_bytes(charts_of(curves))); !written.ok())
     return written.failure();
   std::printf(
-      "\nMeans over %lld seeds and their standard errors; differences are of models of the same\n"
-      "seed, and \"not resolved\" when below two standard errors. Active parameters are equal; "
-      "the\n"
-      "paper's models are a thousand times larger and saw a million times the text.\n"
-      "Results: %s   Chart: %s\n",
+      "\nMeans of %lld seeds and their standard errors; differences are of models of the same "
+      "seed,\n"
+      "and not resolved below two standard errors. Active parameters are the same throughout, so\n"
+      "the larger budgets are sparser; the paper's are all ten times the active ones, a thousand\n"
+      "times as large as these, and saw more than a hundred thousand times the text.\n"
+      "Results: %s   Chart, ours above the paper's: %s\n",
       static_cast<long long>(study.options().seeds), results.c_str(), picture.c_str());
   return true;
 }
@@ -162,7 +174,7 @@ Result<bool> allocate(Study& study, const volatile std::sig_atomic_t& stop) {
 
 int main(int argc, char** argv) {
   return run_program(
-      {"allocation",
+      {"allocation", "allocation 1",
        "Splits a fixed number of parameters between experts and the rows of a memory "
        "in several ways, trains small language models, and compares them",
        "allocation.csv", 200, allocate},

@@ -60,7 +60,7 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
            "\">" + what + "</text>\n";
   };
   const double y_step = mark_step(y.high - y.low), x_step = mark_step(x.high - x.low);
-  const int y_digits = y_step < 0.1 ? 2 : y_step < 1 ? 1 : 0;
+  const int y_digits = std::max(0, -static_cast<int>(std::floor(std::log10(y_step) + 1e-9)));
   for (double m = std::ceil(y.low / y_step) * y_step; m <= y.high; m += y_step) {
     svg += "<line class=\"grid\" x1=\"" + number(left, 1) + "\" x2=\"" + number(width - right, 1) +
            "\" y1=\"" + number(y.at(m), 1) + "\" y2=\"" + number(y.at(m), 1) + "\"/>\n";

@@ -19,7 +19,7 @@ struct MemoryConfig {
   bool gated = true;      ///< false: added as it is
   Index taps = 0;         ///< of the short convolution; its dilation is the longest order
   bool frozen = false;    ///< rows are random and stay so
-  bool shuffled = false;  ///< each position reads the rows of another one of its batch
+  bool shuffled = false;  ///< each position reads the rows of another one of those computed with it
   float row_rate = 5;     ///< learning rate of the rows, times the rest's
 };
 

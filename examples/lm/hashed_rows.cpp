@@ -28,7 +28,7 @@ AddressingConfig addressing_of(const ModelConfig& config) {
   addressing.engram_vocab_size = memory.rows_per_head;
   addressing.max_ngram_size = static_cast<std::int32_t>(memory.rows_per_head.size()) + 1;
   addressing.n_head_per_ngram = static_cast<std::int32_t>(memory.heads);
-  addressing.layer_ids = {static_cast<std::int32_t>(memory.block)};
+  addressing.layer_ids = {1};  // whatever the block: the addresses do not depend on it
   if (std::all_of(memory.rows_per_head.begin(), memory.rows_per_head.end(),
                   [](Index rows) { return rows == 1; })) {
     addressing.modulus_rule = ModulusRule::explicit_values;
@@ -54,7 +54,8 @@ Result<HashedRows> HashedRows::make(const ModelConfig& config, const TokenMap& m
   HashedRows made(config, std::move(layout).value(), std::move(front).value(),
                   std::move(table).value());
   if (made.frozen_)
-    if (const Status filled = fill_rows_normal(made.table_, 0.02f, config.seed); !filled.ok())
+    if (const Status filled = fill_rows_normal(made.table_, 0.02f, splitmix64(config.seed));
+        !filled.ok())
       return fail(filled.code, describe(filled, "fill_rows_normal"));
   return made;
 }

@@ -4,8 +4,8 @@
 
 #include <engram/io/file.hpp>
 
+#include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <filesystem>
 
 namespace engram::study {
@@ -36,7 +36,10 @@ Result<Ledger> Ledger::open(const std::string& path, const std::string& settings
   ledger.path_ = path;
   ledger.text_ = sentence({"# ", settings, "\n", columns});
   std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return ledger;
+  if (!std::filesystem::exists(path, ignored)) {  // what cannot be written is known before any work
+    if (Result<void> written = ledger.write(ledger.text_); !written.ok()) return written.failure();
+    return ledger;
+  }
   const Result<std::string> read = read_regular_file(path);
   if (!read.ok()) return read.failure();
   std::string_view left = read.value();
@@ -70,15 +73,30 @@ const Outcome* Ledger::find(const Trial& trial) const {
   return nullptr;
 }
 
-Result<void> Ledger::add(const Trial& trial, const Outcome& o) {
-  char numbers[200];
-  std::snprintf(numbers, sizeof numbers, ",%.9g,%llu,%lld,%lld,%.17g,%.17g,%.17g\n",
-                double{trial.rate}, static_cast<unsigned long long>(trial.seed),
-                static_cast<long long>(o.total), static_cast<long long>(o.active), o.choice, o.loss,
-                o.seconds);
-  std::string text = text_ + trial.variant + numbers;
-  if (Result<void> written = write_file(path_, as_bytes(text)); !written.ok()) return written;
+Result<void> Ledger::write(std::string text) {
+  if (Result<void> written = write_file(path_, as_bytes(text), Sync::disk); !written.ok())
+    return written;
   text_ = std::move(text);
+  return {};
+}
+
+Result<void> Ledger::add(const Trial& trial, const Outcome& o) {
+  const Result<std::string> there = read_regular_file(path_);
+  if (!there.ok()) return there.failure();
+  if (there.value() != text_) return fail(Code::mismatch, {path_, ": changed by another program"});
+  std::string line = trial.variant;
+  const auto put = [&line](auto value) {
+    char digits[40];
+    line.append(",").append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+  };
+  put(trial.rate);
+  put(trial.seed);
+  put(o.total);
+  put(o.active);
+  put(o.choice);
+  put(o.loss);
+  put(o.seconds);
+  if (Result<void> written = write(text_ + line + "\n"); !written.ok()) return written;
   entries_.push_back({trial, o});
   return {};
 }

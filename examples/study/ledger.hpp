@@ -31,7 +31,7 @@ struct Outcome {
 
 class Ledger {
  public:
-  /// Reads the file, if there is one.
+  /// Reads the file, or begins it where there is none.
   ///
   /// settings  all that every trial has in common, in one line.
   /// Fails with mismatch for a file of other settings; with corrupt for a line that is no result
@@ -41,8 +41,11 @@ class Ledger {
   /// Null: not done yet.
   const Outcome* find(const Trial& trial) const;
 
-  /// Writes the file anew with one more result; the old one stays when that fails, with io. A
-  /// variant's name holds no comma and no line end.
+  /// Writes the file anew with one more result, on the disk when this returns. A variant's name
+  /// holds no comma and no line end.
+  ///
+  /// Fails with mismatch when the file is no longer what this ledger wrote, and with io; the file
+  /// stays as it is then.
   Result<void> add(const Trial& trial, const Outcome& outcome);
 
  private:
@@ -50,6 +53,8 @@ class Ledger {
     Trial trial;
     Outcome outcome;
   };
+
+  Result<void> write(std::string text);
 
   std::string path_, text_;
   std::vector<Entry> entries_;

@@ -4,16 +4,20 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <thread>
 
 namespace engram::study {
 namespace {
 
-volatile std::sig_atomic_t interrupted = 0;
+std::atomic<bool> interrupted = false;
+static_assert(std::atomic<bool>::is_always_lock_free);  // a signal handler sets it
 
-Result<bool> run(const Program& program, const text::CorpusOptions& wanted,
-                 const StudyOptions& options) {
+Result<bool> run(const Program& program, text::CorpusOptions wanted, const StudyOptions& options) {
+  wanted.enough_tokens =
+      std::max(wanted.enough_tokens,
+               options.steps * options.sequences * (lm::ModelConfig().context + 1) / 10 * 11);
   std::printf("Reading the text ...\n");
   std::fflush(stdout);
   Result<text::Corpus> corpus = text::read_corpus(wanted);
@@ -33,7 +37,10 @@ Result<bool> run(const Program& program, const text::CorpusOptions& wanted,
       static_cast<long long>(options.threads), static_cast<long long>(options.seeds),
       static_cast<long long>(study.value().held_out_tokens()), options.ledger.c_str());
   std::fflush(stdout);
-  std::signal(SIGINT, [](int) { interrupted = 1; });
+  std::signal(SIGINT, [](int) {
+    interrupted = true;
+    std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C does not wait
+  });
   return program.run(study.value(), interrupted);
 }
 
@@ -43,19 +50,18 @@ int run_program(const Program& program, int argc, char** argv) {
   CLI::App app(program.about, program.name);
   text::CorpusOptions wanted;
   StudyOptions options;
+  options.name = program.study;
   options.steps = program.steps;
   options.ledger = program.results;
-  options.threads = std::max<Index>(1, static_cast<Index>(std::thread::hardware_concurrency()));
-  const auto number = [&](const char* name, Index& value, const char* about) {
-    app.add_option(name, value, about)
-        ->check(CLI::Range(Index{1}, Index{1} << 40))
-        ->capture_default_str();
+  options.threads = std::clamp<Index>(std::thread::hardware_concurrency(), 1, 256);
+  const auto number = [&](const char* name, Index& value, Index most, const char* about) {
+    app.add_option(name, value, about)->check(CLI::Range(Index{1}, most))->capture_default_str();
   };
   app.add_option("--text", wanted.text, "UTF-8 text file to train on; else C++ headers");
   app.add_option("--tokenizer", wanted.tokenizer, "tokenizer.json of a byte-level BPE");
-  number("--steps", options.steps, "training steps of 2,048 tokens of each model");
-  number("--seeds", options.seeds, "models of each kind");
-  number("--threads", options.threads, "models that are trained at a time");
+  number("--steps", options.steps, Index{1} << 30, "training steps of 2,048 tokens of each model");
+  number("--seeds", options.seeds, 900, "models of each kind that are reported");
+  number("--threads", options.threads, 256, "models that are trained at a time, 0.1 GB each");
   app.add_option("--results", options.ledger, "CSV file of all models; goes on from there")
       ->capture_default_str();
   app.footer("Ends with 0; 1 refused, 2 a wrong option, 130 interrupted.");

@@ -5,17 +5,16 @@
 
 #include "study.hpp"
 
-#include <functional>
-
 namespace engram::study {
 
 struct Program {
-  const char* name;
-  const char* about;
+  const char* name;     ///< of the program
+  const char* study;    ///< StudyOptions::name
+  const char* about;    ///< for --help
   const char* results;  ///< the CSV file unless the user names another
   Index steps;          ///< likewise
   /// Gives false when it was stopped.
-  std::function<Result<bool>(Study&, const volatile std::sig_atomic_t& stop)> run;
+  Result<bool> (*run)(Study&, const std::atomic<bool>& stop);
 };
 
 /// What main() returns: 0; 1 refused, 2 a wrong option, 130 interrupted, to go on when run again.

@@ -30,9 +30,10 @@ inline Estimate paired_difference(std::span<const double> a, std::span<const dou
   return estimate(differences);
 }
 
-/// Whether it differs from 0 by two standard errors or more.
+/// Whether it differs from 0, by two standard errors or more. Of three values that are noise,
+/// chance alone has it so about one time in five.
 inline bool is_resolved(const Estimate& difference) {
-  return std::fabs(difference.mean) >= 2 * difference.error;
+  return difference.mean != 0 && std::fabs(difference.mean) >= 2 * difference.error;
 }
 
 }  // namespace engram::study

@@ -40,8 +40,8 @@ expect out "run it again to go on"
 cp ablation.csv before
 exits 0 "$ablation" $small
 cmp -n "$(wc -c <before)" before ablation.csv || say "results of before the interruption changed"
-for words in "against the memory" "addresses shuffled" "rival: bigrams" "The rate of each is the best of"; do
-  expect out "$words"
+for variant in "no memory; equal parameters" "rival: bigrams at every layer" "addresses shuffled" "no gate"; do
+  grep -qE "^$variant .* (not resolved|worse|better)\$" out || say "no line of the table for: $variant"
 done
 cp ablation.csv before
 exits 0 "$ablation" $small
@@ -50,9 +50,12 @@ exits 1 "$ablation" --text text --steps 2 --seeds 2
 expect err "results of another study"
 
 exits 0 "$allocation" $small
-expect out "96 experts"
-expect out "not resolved"
+grep -qE "^ +40 % .* [+-]0\.[0-9]{3} \+- " out || say "no line of the table for 40 %"
+grep -qE "^Best: [0-9]+ % for experts" out || say "no best share"
 expect allocation.svg "paper, 6e20 FLOPs"
+grep -q nan allocation.svg && say "the chart has numbers that are none"
+exits 1 "$allocation" $small --results results.svg
+expect err "give the results another"
 exits 1 "$allocation" --text absent
 expect err "absent"
 exits 1 "$allocation" --text text --steps 100000

@@ -27,6 +27,10 @@ TEST_CASE("error bars are inside the chart, and an axis far from 0 does not begi
   CHECK_FALSE(contains(svg, ">20<"));
   CHECK(contains(svg, ">1.4<"));
   CHECK(contains(svg, ">0.6<"));
+  const std::string fine =
+      chart::line_chart({{"a", "#123", {{0, 0}, {1, 0.0165}}, false, {}}}, "share", "nats");
+  CHECK(contains(fine, ">0.005<"));
+  CHECK(contains(fine, ">0.015<"));
   const std::string file = chart::svg_file({svg, svg});
   CHECK(contains(file, "viewBox=\"0 0 760 680\""));
 }

@@ -170,7 +170,7 @@ TEST_CASE("layer: a ragged batch equals one call for each sequence") {
   }
 }
 
-TEST_CASE("layer: padding is not of the sequence; a dead position is a zero column") {
+TEST_CASE("layer: padding is not of the sequence, a dead position is a zero column") {
   Random random(19);
   Shape shape;
   shape.taps = 3;

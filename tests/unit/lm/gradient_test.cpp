@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 using namespace engram;
 
@@ -190,6 +191,7 @@ TEST_CASE("bigrams are read by the last two tokens, and learn") {
       if (t % 6 > 0 && u % 6 > 0 && tape.inputs[t] == tape.inputs[u] &&
           tape.inputs[t - 1] == tape.inputs[u - 1])
         CHECK(tape.rows[t] == tape.rows[u]);
+  CHECK(std::set<std::int32_t>(tape.rows.begin(), tape.rows.end()).size() > 30);
   const double silenced = lm::evaluate(model, view, 1, true).value();
   CHECK(lm::evaluate(model, view, 1).value() == silenced);  // rows are zero at first
   auto trainer = lm::Trainer::make(model, {.steps = 60, .peak_rate = 1e-2f, .threads = 1}).value();
