@@ -43,6 +43,14 @@ class SeekableFile {
     return end;
   }
 
+  /// Has the system drop what it keeps of the file in memory, where it can, so that reads come from
+  /// the disk.
+  void forget_cached() noexcept {
+#if defined(POSIX_FADV_DONTNEED)
+    (void)::posix_fadvise(fileno(file_.get()), 0, 0, POSIX_FADV_DONTNEED);
+#endif
+  }
+
   /// Reads `bytes` bytes from `offset` on; gives how many there were, less only at the end.
   Result<Index> read(Index offset, void* to, Index bytes) {
     errno = 0;

@@ -13,17 +13,26 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Rows from `first_row` on, in memory. `scales` is null when the format has none.
+/// An extent's rows in memory.
+struct MappedExtent {
+  const std::byte* data = nullptr;
+  Index stride = 0;
+  Index page_rows = 0, page_bytes = 0;
+
+  ENGRAM_HD constexpr const std::byte* operator()(Index row) const noexcept {
+    if (page_rows == 0) return data + row * stride;
+    return data + row / page_rows * page_bytes + row % page_rows * stride;
+  }
+};
+
+/// Rows from `first_row` on, in memory. The scales' data is null when the format has none.
 struct MappedSegment {
   Index first_row = 0;
-  const std::byte* codes = nullptr;
-  Index code_stride = 0;
-  const std::byte* scales = nullptr;
-  Index scale_stride = 0;
+  MappedExtent codes, scales;
 
   ENGRAM_HD constexpr RowBytes operator()(Index row) const noexcept {
     const Index i = row - first_row;
-    return {codes + i * code_stride, scales == nullptr ? nullptr : scales + i * scale_stride};
+    return {codes(i), scales.data == nullptr ? nullptr : scales(i)};
   }
 };
 
@@ -91,6 +100,10 @@ inline Result<MappedFile> map_extent(const RowExtent& extent) {
                                    span_of(extent));
 }
 
+inline MappedExtent mapped_extent(const RowExtent& extent, const MappedFile& file) noexcept {
+  return {file.data(), extent.stride, extent.page_rows, extent.page_bytes};
+}
+
 ENGRAM_END_LOOPS
 
 ENGRAM_ALWAYS_INLINE Result<MmapStore> MmapStore::open(std::vector<TableSegment> segments) {
@@ -107,14 +120,12 @@ ENGRAM_ALWAYS_INLINE Result<MmapStore> MmapStore::open(std::vector<TableSegment>
     rows.first_row = first_row;
     Result<MappedFile> codes = map_extent(segment.codes);
     if (!codes.ok()) return failed(codes.failure());
-    rows.codes = codes.value().data();
-    rows.code_stride = segment.codes.stride;
+    rows.codes = mapped_extent(segment.codes, codes.value());
     files.push_back(std::move(codes.value()));
     if (shape.value().scale_bytes > 0) {
       Result<MappedFile> scales = map_extent(segment.scales);
       if (!scales.ok()) return failed(scales.failure());
-      rows.scales = scales.value().data();
-      rows.scale_stride = segment.scales.stride;
+      rows.scales = mapped_extent(segment.scales, scales.value());
       files.push_back(std::move(scales.value()));
     }
     mapped.push_back(rows);

@@ -18,6 +18,10 @@ struct RowExtent {
   Index rows = 0;
   Index stride = 0;  ///< bytes from one row to the next
   Index bytes = 0;   ///< of one row
+  /// In pages, each with something else behind its rows: rows of a page, and bytes from one page to
+  /// the next. 0: the rows lie in one run.
+  Index page_rows = 0;
+  Index page_bytes = 0;
 
   friend bool operator==(const RowExtent&, const RowExtent&) = default;
 };
@@ -45,9 +49,15 @@ inline std::string name_of(const RowExtent& extent) {
   return extent.descriptor < 0 ? "no file" : sentence({"descriptor ", extent.descriptor});
 }
 
+/// Where a row begins, in bytes from the extent's first row on.
+constexpr Index offset_of(const RowExtent& extent, Index row) noexcept {
+  if (extent.page_rows == 0) return row * extent.stride;
+  return row / extent.page_rows * extent.page_bytes + row % extent.page_rows * extent.stride;
+}
+
 /// The bytes from the extent's first row to the end of its last. Precondition: check_extent().
 constexpr Index span_of(const RowExtent& extent) noexcept {
-  return (extent.rows - 1) * extent.stride + extent.bytes;
+  return offset_of(extent, extent.rows - 1) + extent.bytes;
 }
 
 /// ok, or what is wrong with an extent; `what` names it. Does not look at the file.
@@ -64,10 +74,22 @@ inline Result<void> check_extent(const RowExtent& extent, std::string_view what,
   if (extent.stride < extent.bytes)
     return wrong({"a stride of ", extent.stride, " bytes, expected at least the ", extent.bytes,
                   " bytes of a row"});
-  if (extent.offset > INT64_MAX - extent.bytes ||
-      extent.rows - 1 > (INT64_MAX - extent.bytes - extent.offset) / extent.stride)
-    return wrong({extent.rows, " rows, ", extent.stride, " bytes apart from offset ", extent.offset,
-                  " on, end beyond 2^63 bytes"});
+  const auto end_is_beyond = [&](Index offset, Index steps, Index step) {
+    return offset > INT64_MAX - extent.bytes || steps > (INT64_MAX - extent.bytes - offset) / step;
+  };
+  if (extent.page_rows == 0 && extent.page_bytes == 0) {
+    if (end_is_beyond(extent.offset, extent.rows - 1, extent.stride))
+      return wrong({extent.rows, " rows, ", extent.stride, " bytes apart from offset ",
+                    extent.offset, " on, end beyond 2^63 bytes"});
+    return {};
+  }
+  if (extent.page_rows < 1 || end_is_beyond(0, extent.page_rows - 1, extent.stride) ||
+      extent.page_bytes < (extent.page_rows - 1) * extent.stride + extent.bytes)
+    return wrong({"pages of ", extent.page_rows, " rows and ", extent.page_bytes,
+                  " bytes, expected at least one row, and room for its rows"});
+  if (end_is_beyond(extent.offset, (extent.rows - 1) / extent.page_rows + 1, extent.page_bytes))
+    return wrong({extent.rows, " rows in pages of ", extent.page_bytes, " bytes from offset ",
+                  extent.offset, " on, end beyond 2^63 bytes"});
   return {};
 }
 

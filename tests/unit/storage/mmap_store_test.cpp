@@ -108,6 +108,47 @@ TEST_CASE("mmap store: extents that cannot work are refused by name") {
   bad([](S& s) { s.codes.bytes = 15; }, Code::mismatch, {"segment 1", "15 bytes", "expected 16"});
   bad([](S& s) { s.scales.bytes = 3; }, Code::mismatch, {"segment 1", "3 bytes", "expected 4"});
   check_refused({codes_only(good), {good, scale}}, Code::mismatch, {"segment 1", "expected 0"});
+  const auto paged = [&](Index page_rows, Index page_bytes) {
+    bad(
+        [&](S& s) {
+          s.codes.page_rows = page_rows;
+          s.codes.page_bytes = page_bytes;
+        },
+        config, {"segment 1", "pages of", path});
+  };
+  paged(0, 64);
+  paged(-1, 64);
+  paged(3, 47);
+  paged(3, 0);
+  paged(largest, largest);
+  paged(2, largest);
+}
+
+TEST_CASE("mmap store: rows in pages, with something else behind the rows of each") {
+  const Scratch scratch("pages");
+  const std::string path = scratch / "rows.bin";
+  std::string bytes(3, '#');
+  for (int row = 0; row < 11; ++row) {
+    bytes += std::string(4, static_cast<char>('a' + row)) + static_cast<char>('A' + row);
+    if (row % 3 == 2) bytes += std::string(6, '.');
+  }
+  write(path, bytes);
+  RowExtent codes{path, -1, 3, 11, 5, 4};
+  codes.page_rows = 3;
+  codes.page_bytes = 21;
+  RowExtent scales = codes;
+  scales.offset = 7;
+  scales.bytes = 1;
+  const MmapStore store = MmapStore::open({{codes, scales}, {codes, scales}}).value();
+  REQUIRE(store.num_rows() == 22);
+  for (Index row = 0; row < 22; ++row) {
+    const RowBytes found = store.ref()(row);
+    CHECK(std::memcmp(found.codes, std::string(4, static_cast<char>('a' + row % 11)).data(), 4) ==
+          0);
+    CHECK(static_cast<char>(*found.scales) == static_cast<char>('A' + row % 11));
+  }
+  codes.rows = 12;
+  check_refused({codes_only(codes)}, Code::corrupt, {path, "too short"});
 }
 
 TEST_CASE("mmap store: extents beyond 64 bits are refused before any arithmetic") {
