@@ -35,7 +35,7 @@ Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, 
                  "], expected [at least 1, ", context + 1, "]"},
                 context + 1);
   if (threads < 1) return fail(Code::invalid_config, {"evaluate: ", threads, " threads"});
-  for (const View<float, 2>& to : {watched.losses, watched.gates, watched.norms})
+  for (const View<float, 2>& to : {watched.losses, watched.gates, watched.norms, watched.hits})
     if (to.size() != 0 && (to.extent(0) != sequences || to.extent(1) != context))
       return fail(Code::shape_mismatch,
                   {"evaluate: what is watched has room for [", to.extent(0), ", ", to.extent(1),
@@ -58,6 +58,7 @@ Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, 
     }
     tape.memory.scale.assign(knocked_out ? tape.inputs.size() : 0, 0.0f);
     if (knocked_out) tape.bigrams.rows.setZero();
+    tape.hits.resize(watched.hits.size() == 0 ? 0 : tape.inputs.size());
     if (Status s = network.forward(tape); !s.ok()) return s;
     const auto mean_of = [&](const std::vector<float>& list, Index t) {
       float sum = 0;
@@ -70,6 +71,7 @@ Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, 
       const float loss = tape.losses[static_cast<std::size_t>(t)];
       sums[static_cast<std::size_t>(part)] += double{loss};
       if (watched.losses.size() != 0) watched.losses(s, place) = loss;
+      if (watched.hits.size() != 0) watched.hits(s, place) = tape.hits[static_cast<std::size_t>(t)];
       if (!config.memory) continue;
       if (watched.gates.size() != 0) watched.gates(s, place) = mean_of(tape.memory.gates, t);
       if (watched.norms.size() != 0) watched.norms(s, place) = mean_of(tape.memory.norms, t);

@@ -42,9 +42,11 @@ class Model {
 
 /// What evaluate() writes for each position, [sequences, context]; empty: not wanted.
 struct Watched {
-  View<float, 2> losses;  ///< nats of the target
-  View<float, 2> gates;   ///< of the memory, the mean over branches
-  View<float, 2> norms;   ///< Euclidean length of what the memory added, the mean over branches
+  View<float, 2> losses = {};  ///< nats of the target
+  View<float, 2> gates = {};   ///< of the memory, the mean over branches
+  View<float, 2> norms = {};   ///< Euclidean length of what the memory added, mean over branches
+  View<float, 2> hits = {};    ///< 1 where the target was the most probable token, else 0; of
+                               ///< equals the lowest id is it
 };
 
 /// The mean loss in nats over tokens [sequences, context + 1]: inputs are all columns but the last,

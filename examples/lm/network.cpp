@@ -144,11 +144,16 @@ Status Network::run_blocks(Tape& tape) const {
 namespace {
 
 /// Turns logits into the targets' losses, and, unless scale is 0, into scale times the losses'
-/// gradients.
+/// gradients. hits: as Watched::hits; null: not wanted.
 void cross_entropy(Eigen::Ref<Matrix> logits, const std::int32_t* targets, float scale,
-                   float* losses) {
+                   float* losses, float* hits) {
   for (Index t = 0; t < logits.rows(); ++t) {
     auto row = logits.row(t).array();
+    if (hits != nullptr) {
+      Index first;
+      row.maxCoeff(&first);
+      hits[t] = first == targets[t] ? 1.0f : 0.0f;
+    }
     const float largest = row.maxCoeff();
     const float target = row(targets[t]) - largest;
     row = (row - largest).exp();
@@ -168,7 +173,8 @@ Status Network::forward(Tape& tape) const {
   for (Index t = 0; t < tokens; t += head_tile) {
     const Index n = std::min(head_tile, tokens - t);
     tape.logits.noalias() = tape.normed.middleRows(t, n) * head_.in(weights.data()).transpose();
-    cross_entropy(tape.logits, tape.targets.data() + t, 0, tape.losses.data() + t);
+    cross_entropy(tape.logits, tape.targets.data() + t, 0, tape.losses.data() + t,
+                  tape.hits.empty() ? nullptr : tape.hits.data() + t);
   }
   return {};
 }
@@ -181,7 +187,7 @@ Status Network::forward_backward(Tape& tape, float scale, float* gradients, floa
   for (Index t = 0; t < tokens; t += head_tile) {
     const Index n = std::min(head_tile, tokens - t);
     tape.logits.noalias() = tape.normed.middleRows(t, n) * head_.in(weights.data()).transpose();
-    cross_entropy(tape.logits, tape.targets.data() + t, scale, tape.losses.data() + t);
+    cross_entropy(tape.logits, tape.targets.data() + t, scale, tape.losses.data() + t, nullptr);
     head_.in(gradients).noalias() += tape.logits.transpose() * tape.normed.middleRows(t, n);
     tape.to_normed.middleRows(t, n).noalias() = tape.logits * head_.in(weights.data());
   }

@@ -18,6 +18,7 @@ class Network {
     Index sequences = 0;
     std::vector<std::int32_t> inputs, targets;  ///< [T]
     std::vector<float> losses;                  ///< [T] nats
+    std::vector<float> hits;                    ///< [T] as Watched::hits; empty: not wanted
     std::vector<std::int32_t> rows;             ///< [T, H]
     Memory::Tape memory;
     Bigrams::Tape bigrams;
@@ -35,7 +36,7 @@ class Network {
 
   /// Takes `sequences` rows of context + 1 tokens. Fails with bad_token.
   Status begin(const std::int32_t* tokens, Index sequences, Tape& tape) const;
-  /// Fills tape.losses.
+  /// Fills tape.losses, and tape.hits where it is not empty.
   Status forward(Tape& tape) const;
   /// Forward, and the gradient of `scale` times the sum of the losses, written to
   /// gradients [weight_count()] and to_rows [T, H E].

@@ -310,6 +310,50 @@ TEST_CASE("evaluation watches losses, gates and norms, and knocks the memory out
         Status{Code::bad_token, 0, 100});
 }
 
+TEST_CASE("evaluation watches hits: no token was more probable, nor as probable with a lower id") {
+  lm::ModelConfig config = tiny(3, true);
+  config.context = 20;  // 8 sequences are more than a tile of logits
+  auto model = lm::Model::make(config, identity_map(13)).value();
+  model.network().weights = moved_network(config)->weights;
+  // The same inputs in each sequence; the last targets are all tokens once.
+  const auto inputs = random_tokens(20, 13, 9);
+  std::vector<std::int32_t> tokens;
+  for (std::int32_t last = 0; last < 13; ++last) {
+    tokens.insert(tokens.end(), inputs.begin(), inputs.end());
+    tokens.push_back(last);
+  }
+  const View<const std::int32_t, 2> view(tokens.data(), 13, 21);
+  std::vector<float> losses(13 * 20), hits(13 * 20, -1.0f);
+  const auto hits_of_last = [&](Index threads) {
+    lm::Watched watched;
+    watched.losses = View<float, 2>(losses.data(), 13, 20);
+    watched.hits = View<float, 2>(hits.data(), 13, 20);
+    (void)lm::evaluate(model, view, threads, false, watched).value();
+    std::vector<float> last;
+    for (Index s = 0; s < 13; ++s) last.push_back(hits[at(s * 20 + 19)]);
+    return last;
+  };
+  std::vector<float> expected(13);
+  const auto found = hits_of_last(2);
+  Index best = 0;
+  for (Index s = 0; s < 13; ++s)
+    if (losses[at(s * 20 + 19)] < losses[at(best * 20 + 19)]) best = s;
+  expected[at(best)] = 1;
+  CHECK(best != 0);
+  CHECK(found == expected);
+  CHECK(hits_of_last(1) == expected);
+  for (const float hit : hits) CHECK((hit == 0 || hit == 1));
+
+  model.network().weights.assign(model.network().weights.size(), 0.0f);  // all are as probable
+  expected.assign(13, 0.0f);
+  expected[0] = 1;
+  CHECK(hits_of_last(1) == expected);
+
+  lm::Watched narrow;
+  narrow.hits = View<float, 2>(hits.data(), 13, 19);
+  CHECK(lm::evaluate(model, view, 1, false, narrow).status().code == Code::shape_mismatch);
+}
+
 TEST_CASE("a memory can be frozen, shuffled and ungated") {
   lm::ModelConfig config = tiny(1, true);
   config.memory->gated = false;
