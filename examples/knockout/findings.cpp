@@ -2,6 +2,8 @@
 
 #include "findings.hpp"
 
+#include "study/statistics.hpp"
+
 #include <engram/core/sentence.hpp>
 
 #include <array>
@@ -9,11 +11,13 @@
 #include <cstdio>
 
 namespace engram::knockout {
+
+using study::Estimate;
+
 namespace {
 
 constexpr double least_learned = 0.9;    // accuracy with the memory on
 constexpr double least_difference = 30;  // points
-constexpr double least_error_ratio = 2;  // of the difference to its standard error
 
 std::string number(double x, int digits) {
   std::array<char, 64> text{};
@@ -24,15 +28,15 @@ std::string number(double x, int digits) {
 /// "98.6 +- 0.2"; without what is not known.
 std::string shown(const Estimate& e) {
   if (std::isnan(e.mean)) return "-";
-  return std::isnan(e.error) ? number(e.mean, 1)
-                             : sentence({number(e.mean, 1), " +- ", number(e.error, 1)});
+  return std::isfinite(e.error) ? sentence({number(e.mean, 1), " +- ", number(e.error, 1)})
+                                : number(e.mean, 1);
 }
 
 /// What value(seed) is over all seeds.
 Estimate over_seeds(const std::vector<SeedFound>& found, const auto& value) {
   std::vector<double> values;
   for (const SeedFound& seed : found) values.push_back(value(seed));
-  return estimate(values);
+  return study::estimate(values);
 }
 
 /// Percent of the accuracy that is left without the memory; NaN where there was none.
@@ -78,14 +82,6 @@ Accuracy accuracy(const Sequences& sequences, const std::vector<float>& hits) {
   return {share(Kind::fact), share(Kind::copy)};
 }
 
-Estimate estimate(const std::vector<double>& values) {
-  const auto n = static_cast<double>(values.size());
-  double sum = 0, squares = 0;
-  for (const double x : values) sum += x;
-  for (const double x : values) squares += (x - sum / n) * (x - sum / n);
-  return {sum / n, std::sqrt(squares / (n - 1) / n)};  // 0 / 0 for one value
-}
-
 std::string table(const std::vector<SeedFound>& found) {
   const Summary s = summary(found);
   std::string text;
@@ -119,12 +115,12 @@ std::string conclusion(const std::vector<SeedFound>& found) {
   if (s.difference.mean < least_difference)
     return sentence(
         {"Not what was expected: ", apart, ", less than ", number(least_difference, 0), "."});
-  if (std::isnan(s.difference.error))
+  if (found.size() < 2)
     return sentence(
         {"No conclusion: ", apart,
          ", but one seed does not tell how much of that is chance. Give more --seeds."});
   const std::string error = number(s.difference.error, 1);
-  if (s.difference.mean < least_error_ratio * s.difference.error)
+  if (!study::is_resolved(s.difference))
     return sentence({"No conclusion: ", apart, ", but the standard error is ", error,
                      ": less than two of them. Give more --seeds."});
   return sentence({"Shown: ", apart, " (standard error ", error, ", ", found.size(),

@@ -24,12 +24,6 @@ struct SeedFound {
   Accuracy without;  ///< of the model that was trained without
 };
 
-/// The mean over seeds and its standard error, which one seed does not have: NaN.
-struct Estimate {
-  double mean = 0, error = 0;
-};
-Estimate estimate(const std::vector<double>& values);
-
 /// Rows of numbers for people.
 std::string table(const std::vector<SeedFound>& found);
 

@@ -32,14 +32,6 @@ TEST_CASE("accuracy counts the places of each task and no others") {
   CHECK(a.copies == 0.5);
 }
 
-TEST_CASE("a mean has the standard error of its values, and one value has none") {
-  const Estimate e = estimate({1, 2, 6});
-  CHECK(e.mean == 3);
-  CHECK(e.error == Approx(std::sqrt(7.0 / 3)));
-  CHECK(estimate({5}).mean == 5);
-  CHECK(std::isnan(estimate({5}).error));
-}
-
 TEST_CASE("the conclusion says what is shown, or why nothing is") {
   const std::string clear = conclusion(seeds({{0.2, 0.9}, {0.4, 1.0}}));
   CHECK(contains(clear, "Shown: "));
