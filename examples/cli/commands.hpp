@@ -25,6 +25,8 @@ Command add_token_map(CLI::App& program);
 Command add_encode(CLI::App& program);
 Command add_trace(CLI::App& program);
 Command add_inspect(CLI::App& program);
+Command add_pack(CLI::App& program);
+Command add_verify(CLI::App& program);
 Command add_plan(CLI::App& program);
 
 }  // namespace engram::cli

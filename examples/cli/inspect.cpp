@@ -4,8 +4,9 @@
 
 #include "commands.hpp"
 #include "numbers.hpp"
+#include "tables.hpp"
 
-#include <engram/io/safetensors_index.hpp>
+#include <engram/io/packed_rows.hpp>
 
 #include <iostream>
 #include <memory>
@@ -18,63 +19,12 @@ namespace {
 
 using Printed = nlohmann::ordered_json;
 
-/// The tensor of a name, in whichever file it lies.
-using FindTensor = std::function<std::optional<TensorPlace>(std::string_view)>;
-
-std::vector<std::string_view> parts_of(std::string_view name) {
-  std::vector<std::string_view> parts;
-  for (;;) {
-    const std::size_t dot = name.find('.');
-    parts.push_back(name.substr(0, dot));
-    if (dot == std::string_view::npos) return parts;
-    name.remove_prefix(dot + 1);
-  }
-}
-
-std::optional<std::int32_t> number(std::string_view digits) {
-  const auto numbers = parse_numbers<std::int32_t>(digits);
-  const bool plain = digits.find_first_not_of("0123456789") == std::string_view::npos;
-  return numbers && plain && numbers->size() == 1 ? std::optional(numbers->front()) : std::nullopt;
-}
-
-/// The L of "layers.L." in a tensor's name.
-std::optional<std::int32_t> layer_of(const std::vector<std::string_view>& parts) {
-  for (std::size_t i = 0; i + 1 < parts.size(); ++i)
-    if (const auto layer = number(parts[i + 1]); parts[i] == "layers" && layer) return layer;
-  return std::nullopt;
-}
-
-/// layers.L.engram.embed.weight, with anything in front.
-bool is_embedding(const std::vector<std::string_view>& parts) {
-  const std::size_t n = parts.size();
-  return n >= 5 && parts[n - 5] == "layers" && number(parts[n - 4]) && parts[n - 3] == "engram" &&
-         parts[n - 2] == "embed" && parts[n - 1] == "weight";
-}
-
-bool is_table(const TensorInfo& tensor) {
-  const std::vector<std::string_view> parts = parts_of(tensor.name);
-  return tensor.shape.size() == 2 && (parts.back() == "table" || is_embedding(parts));
-}
-
-/// The bytes of all but the first dimension.
-Result<Index> row_bytes(const TensorPlace& place) {
-  const TensorInfo& tensor = *place.tensor;
-  Index bits = bits_of(tensor.dtype);  // the header's reader has checked that the product fits
-  for (std::size_t d = 1; d < tensor.shape.size(); ++d) bits *= tensor.shape[d];
-  if (bits % 8 == 0) return bits / 8;
-  return fail(Code::unsupported, {place.file->path(), ": tensor ", quote_name(tensor.name),
-                                  ": a row of ", to_string(tensor.dtype), " ends inside a byte"});
-}
-
 Result<Printed> describe_scale(const TensorPlace& table, const FindTensor& find) {
-  if (!is_embedding(parts_of(table.tensor->name))) return Printed();
-  const std::string& name = table.tensor->name;
-  const std::string scale_name = name.substr(0, name.size() - 6) + "scale";  // 6: "weight"
-  const std::optional<TensorPlace> scale = find(scale_name);
+  const std::optional<TensorPlace> scale = scale_of(*table.tensor, find);
   if (!scale) return Printed();
   const Result<Index> bytes = row_bytes(*scale);
   if (!bytes.ok()) return bytes.failure();
-  Printed printed = {{"name", scale_name},
+  Printed printed = {{"name", scale->tensor->name},
                      {"dtype", to_string(scale->tensor->dtype)},
                      {"row_bytes", bytes.value()},
                      {"offset", scale->tensor->file_offset}};
@@ -88,7 +38,7 @@ Result<Printed> describe_table(const TensorPlace& table, const FindTensor& find)
   if (!bytes.ok()) return bytes.failure();
   const Result<Printed> scale = describe_scale(table, find);
   if (!scale.ok()) return scale.failure();
-  const std::optional<std::int32_t> layer = layer_of(parts_of(tensor.name));
+  const std::optional<std::int32_t> layer = layer_of(tensor);
   return Printed{{"name", tensor.name},
                  {"layer_id", layer ? Printed(*layer) : Printed()},
                  {"dtype", to_string(tensor.dtype)},
@@ -125,31 +75,38 @@ Result<Printed> describe_file(const SafetensorsFile& file, const FindTensor& fin
                   digest ? Printed(*digest) : Printed());
 }
 
-/// Kinds of files that are known, and not read yet.
-Result<void> refuse_other_formats(const std::string& path) {
-  Result<SeekableFile> file = SeekableFile::open(path);
-  if (!file.ok()) return file.failure();
-  char first[4];
-  const Result<Index> got = file.value().read(0, first, 4);
-  if (!got.ok()) return got.failure();
-  const std::string_view magic(first, static_cast<std::size_t>(got.value()));
-  if (magic == "GGUF")
-    return fail(Code::unsupported, {path, ": a GGUF file; this version does not read them yet"});
-  if (magic == "ENGR")
-    return fail(Code::unsupported,
-                {path, ": a packed file; this version does not read them yet, only safetensors"});
+Result<void> add_packed(const std::string& path, Printed& files) {
+  const Result<PackedRows> packed = PackedRows::open(path);
+  if (!packed.ok()) return packed.failure();
+  const PackedInfo& info = packed.value().info();
+  Printed tables = Printed::array();
+  for (const TableSegment& segment : packed.value().segments()) {
+    Printed scale;
+    if (info.scale_bytes > 0)
+      scale = {{"name", nullptr},
+               {"dtype", info.scales},
+               {"row_bytes", info.scale_bytes},
+               {"offset", segment.scales.offset}};
+    tables.push_back({{"name", nullptr},
+                      {"layer_id", info.layers[tables.size()].layer_id},
+                      {"dtype", info.codes},
+                      {"rows", segment.codes.rows},
+                      {"row_bytes", info.row_bytes},
+                      {"offset", segment.codes.offset},
+                      {"scale", scale}});
+  }
+  files.push_back(describe(path, "packed", std::move(tables), Printed::object(),
+                           info.layout_digest.empty() ? Printed() : Printed(info.layout_digest)));
   return {};
 }
 
 Result<void> add_file(const std::string& path, Printed& files) {
-  if (auto readable = refuse_other_formats(path); !readable.ok()) return readable;
+  const Result<FileKind> kind = kind_of(path);
+  if (!kind.ok()) return kind.failure();
+  if (kind.value() == FileKind::packed) return add_packed(path, files);
   const Result<SafetensorsFile> file = SafetensorsFile::open(path);
   if (!file.ok()) return file.failure();
-  const FindTensor find = [&](std::string_view name) -> std::optional<TensorPlace> {
-    const TensorInfo* tensor = file.value().find(name);
-    return tensor ? std::optional(TensorPlace{&file.value(), tensor}) : std::nullopt;
-  };
-  Result<Printed> entry = describe_file(file.value(), find);
+  Result<Printed> entry = describe_file(file.value(), tensors_of(file.value()));
   if (!entry.ok()) return entry.failure();
   files.push_back(std::move(entry).value());
   return {};
@@ -235,7 +192,7 @@ Result<void> add_directory(const std::string& path, Printed& files) {
   if (!index.ok()) return index.failure();
   files.push_back(
       describe(path, "directory", Printed::array(), std::move(keys).value(), Printed()));
-  const FindTensor find = [&](std::string_view name) { return index.value().find(name); };
+  const FindTensor find = tensors_of(index.value());
   for (const SafetensorsFile& file : index.value().files()) {
     Result<Printed> entry = describe_file(file, find);
     if (!entry.ok()) return entry.failure();
@@ -265,7 +222,7 @@ Command add_inspect(CLI::App& program) {
   CLI::App* app =
       program.add_subcommand("inspect", "print which tables files and model directories hold");
   const auto paths = std::make_shared<std::vector<std::string>>();
-  app->add_option("paths", *paths, "safetensors files, model directories")
+  app->add_option("paths", *paths, "safetensors files, packed files, model directories")
       ->required()
       ->check(file_name());
   return {app, [paths] { return inspect(*paths); }};

@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
                                ENGRAM_VERSION_MINOR) "." ENGRAM_TEXT(ENGRAM_VERSION_PATCH));
   const std::vector<Command> commands = {
       add_layout(program), add_address(program), add_normalize(program), add_token_map(program),
-      add_encode(program), add_trace(program),   add_inspect(program),   add_plan(program)};
+      add_encode(program), add_trace(program),   add_inspect(program),   add_pack(program),
+      add_verify(program), add_plan(program)};
   try {
     program.parse(argc, argv);
     for (const Command& command : commands) {

@@ -231,8 +231,37 @@ says "st/none" 1 inspect st/none
 says "st/none" 1 inspect st/one st/none
 printf 'GGUF\3\0\0\0' >st/gguf
 says "a GGUF file; this version does not read them yet" 1 inspect st/gguf
-printf 'ENGRPAK\0' >st/packed
-says "a packed file; this version does not read them yet" 1 inspect st/packed
+
+# pack: two layers whose sizes are the geometry's, scales in another file; then inspect and verify
+rm -rf pk
+mkdir pk
+two_layers=(--layers 3,5 --sizes 2 --heads 1 --max-ngram 2 --compressed-vocab 64 --moduli 2,3)
+safetensors pk/a '{"layers.3.engram.embed.weight":{"dtype":"F8_E4M3","shape":[2,4],"data_offsets":[0,8]},"layers.5.engram.embed.weight":{"dtype":"F8_E4M3","shape":[3,4],"data_offsets":[8,20]}}' AAAABBBBCCCCDDDDEEEE
+safetensors pk/b '{"layers.5.engram.embed.scale":{"dtype":"F8_E8M0","shape":[3,1],"data_offsets":[0,3]},"layers.3.engram.embed.scale":{"dtype":"F8_E8M0","shape":[2,1],"data_offsets":[3,5]}}' cdeab
+run 0 layout "${two_layers[@]}"
+layout_digest=$(sed 's/.*"digest":"//;s/".*//' out)
+prints "{\"rows\":5,\"row_bytes\":5,\"pages\":2,\"digest\":\"$layout_digest\"}" pack --from pk/a pk/b --out pk/rows "${two_layers[@]}"
+[ "$(dd if=pk/rows bs=4096 skip=1 count=2 2>/dev/null | tr -dc 'A-Ea-e' | grep -o 'AAAAaBBBBb.*CCCCcDDDDdEEEEe')" ] || { echo "FAILED: the packed rows"; failed=$((failed + 1)); }
+prints "{\"files\":[{\"path\":\"pk/rows\",\"format\":\"packed\",\"tables\":[{\"name\":null,\"layer_id\":3,\"dtype\":\"F8_E4M3\",\"rows\":2,\"row_bytes\":4,\"offset\":4096,\"scale\":{\"name\":null,\"dtype\":\"F8_E8M0\",\"row_bytes\":1,\"offset\":4100}},{\"name\":null,\"layer_id\":5,\"dtype\":\"F8_E4M3\",\"rows\":3,\"row_bytes\":4,\"offset\":8192,\"scale\":{\"name\":null,\"dtype\":\"F8_E8M0\",\"row_bytes\":1,\"offset\":8196}}],\"keys\":{},\"digest\":\"$layout_digest\"}]}" inspect pk/rows
+prints '{"files":[{"path":"pk/rows","format":"packed","verified":"pages","pages":2},{"path":"pk/a","format":"safetensors","verified":"header"}]}' verify pk/rows pk/a
+cp pk/rows pk/damaged
+printf x | dd of=pk/damaged bs=1 seek=8200 conv=notrunc 2>/dev/null
+says "pk/damaged: page 1 of 2 is damaged" 1 verify pk/rows pk/damaged
+head -c 8191 pk/rows >pk/cut
+says "pk/cut: 8191 bytes, expected 12288" 1 verify pk/cut
+head -c 8192 pk/rows >pk/again.part # killed when one page was written
+run 0 pack --from pk/a pk/b --out pk/again "${two_layers[@]}"
+grep -qF "going on from there" err || { echo "FAILED: pack does not say that it goes on"; failed=$((failed + 1)); }
+cmp -s pk/rows pk/again || { echo "FAILED: a packed file that was gone on with is another one"; failed=$((failed + 1)); }
+says "has 2 rows, expected 7 for layer 3" 1 pack --from pk/a pk/b --out pk/none --layers 3,5 --sizes 2 --heads 1 --max-ngram 2 --compressed-vocab 64 --moduli 7,3
+says "layer 4: 0 tables" 1 pack --from pk/a pk/b --out pk/none --layers 4 --sizes 2 --heads 1 --max-ngram 2 --compressed-vocab 64 --moduli 2
+says "layer 3: 2 tables" 1 pack --from pk/a pk/a --out pk/none "${two_layers[@]}"
+says "a packed file already" 1 pack --from pk/rows --out pk/none "${two_layers[@]}"
+says "--out" 2 pack --from pk/a "${two_layers[@]}"
+says "pk/no/rows" 1 pack --from pk/a pk/b --out pk/no/rows "${two_layers[@]}"
+[ ! -e pk/none ] && [ ! -e pk/none.part ] || { echo "FAILED: a refused pack left a file"; failed=$((failed + 1)); }
+says "paths" 2 verify
+says "a GGUF file" 1 verify st/gguf
 printf '{"a":1}' >st/json
 says "st/json: the file has 7 bytes" 1 inspect st/json
 printf '{"a":1, "b":2}' >st/json
