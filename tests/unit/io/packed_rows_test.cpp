@@ -253,7 +253,7 @@ TEST_CASE("packed rows: a disk that is full while rows are written, and then is 
   const std::vector<std::byte> rows = random_rows(small);
   const std::string path = new_path("packed_full"), whole = new_path("packed_not_full");
   pack(whole, small, rows);
-  for (const rlim_t limit : {0, 4096, 5000, 8192, 12288, 16000}) {
+  for (const rlim_t limit : {0u, 4096u, 5000u, 8192u, 12288u, 16000u}) {
     const pid_t child = ::fork();
     if (child == 0) {
       std::signal(SIGXFSZ, SIG_IGN);
