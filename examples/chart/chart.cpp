@@ -52,9 +52,8 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
   y.low -= margin;
   y.high += margin;
 
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(width, 0) +
-                    " " + number(height, 0) + "\" role=\"img\" aria-label=\"" + y_name + " by " +
-                    x_name + "\">\n";
+  std::string svg = "<svg viewBox=\"0 0 " + number(width, 0) + " " + number(height, 0) +
+                    "\" role=\"img\" aria-label=\"" + y_name + " by " + x_name + "\">\n";
   const auto text = [&](double px, double py, const char* anchor, const std::string& what) {
     svg += "<text x=\"" + number(px, 1) + "\" y=\"" + number(py, 1) + "\" text-anchor=\"" + anchor +
            "\">" + what + "</text>\n";

@@ -210,6 +210,8 @@ inline Result<PackedInfo> parse_header(const std::byte* page, bool finished,
   };
   info.codes = get_type();
   info.scales = get_type();
+  for (const char c : info.codes + info.scales)
+    if (c <= ' ' || c > '~') return damaged("an element type is no name");
   bool known = false;
   std::string digest;
   for (Index b = 0; b < digest_bytes; ++b) {
