@@ -47,6 +47,7 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
       y.high = std::max(y.high, py + error);
     }
   if (!(x.low > x.high / 3 && x.low < x.high)) x.low = 0;
+  if (!std::isfinite(y.low)) y.low = 0.5;  // no points
   if (!(y.low < y.high)) y.low -= 0.5, y.high = y.low + 1;
   const double margin = 0.04 * (y.high - y.low);
   y.low -= margin;

@@ -144,11 +144,11 @@ TEST_CASE(
   CHECK(whole.outcome(trials[0]).total < whole.outcome(trials[1]).total);
 
   options.ledger = new_path("study_interrupted.csv");
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 16; ++round) {
     Study study = Study::open(corpus, options).value();
     stop = false;
     std::jthread interrupt([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(3 + 5 * round));
+      std::this_thread::sleep_for(std::chrono::milliseconds(3 << round));
       stop = true;
     });
     if (study.run(variants, trials, stop).value()) break;
