@@ -48,7 +48,30 @@ concept MutableStore = AddressableStore<S> && requires(S s, Index row) {
 struct Ticket {
   Index id = -1;  ///< the reader's own number for the batch; -1: nothing in flight
   Status status;  ///< of the batch, once it is done
+  /// Null, or the caller's: written once the batch is done, 1 for ok and 2 for anything else, after
+  /// its bytes (release). By the thread that drives the reader.
+  std::uint32_t* flag = nullptr;
 };
+
+ENGRAM_BEGIN_LOOPS
+
+/// Writes a ticket's end, flag included. For readers.
+inline void finish_ticket(Ticket& ticket, Status status) noexcept {
+  ticket.id = -1;
+  ticket.status = status;
+  if (ticket.flag != nullptr)
+    __atomic_store_n(ticket.flag, status.ok() ? 1U : 2U, __ATOMIC_RELEASE);
+}
+
+ENGRAM_END_LOOPS
+
+inline constinit std::uint64_t last_generation = 0;
+
+/// A number that no store of this process had before: what stores that can be opened again give as
+/// `generation()`, so that whoever keeps rows of one sees that it is another now.
+ENGRAM_ALWAYS_INLINE std::uint64_t next_generation() noexcept {
+  return __atomic_add_fetch(&last_generation, 1, __ATOMIC_RELAXED);
+}
 
 /// Reads batches of one store; one for each thread, it holds everything that changes.
 ///
