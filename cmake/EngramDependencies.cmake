@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # Every package that anything here needs: what find_package calls it, the target it gives, the
-# Debian and Ubuntu package that holds it, and what is downloaded where the system lacks it.
+# Debian and Ubuntu package that holds it, and what, if anything, is downloaded where the system
+# lacks it.
 #
 # The archives are those of the projects' releases; each SHA-256 is the one under which Debian keeps
 # the same archive, and CLI11's is that of the archive remade from the tag with git.
@@ -36,6 +37,7 @@ set(engram_pin_xxHash
     SHA256 3bb6b7d6f30c591dd65aaaff1c8b7a5b94d81687998ca9400082c739a690436c
     SUBDIR cmake_unofficial
     SETTINGS XXHASH_BUILD_XXHSUM=OFF)
+set(engram_pin_liburing TARGET liburing::uring APT liburing-dev)
 set(engram_pin_Catch2
     TARGET Catch2::Catch2WithMain APT catch2
     URL https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz
@@ -66,10 +68,10 @@ function(engram_dependency name)
     return()
   endif()
 
-  if(NOT ENGRAM_FETCH_DEPENDENCIES)
+  if(NOT ENGRAM_FETCH_DEPENDENCIES OR NOT pin_URL)
     message(
       FATAL_ERROR
-        "engram: ${name} is not installed and ENGRAM_FETCH_DEPENDENCIES is OFF. "
+        "engram: ${name} is not installed and not to be downloaded. "
         "On Debian and Ubuntu: apt install ${pin_APT}")
   endif()
   foreach(part URL SHA256)

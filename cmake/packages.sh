@@ -23,6 +23,7 @@ declare -A engram_seen_by=(
   [nlohmann-json3-dev]=header:nlohmann/json.hpp
   [libcli11-dev]=header:CLI/CLI.hpp
   [libxxhash-dev]=header:xxhash.h
+  [liburing-dev]=header:liburing.h
   [catch2]="header:catch2/catch.hpp catch2/catch_all.hpp"
   [libbenchmark-dev]=header:benchmark/benchmark.h
 )

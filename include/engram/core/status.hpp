@@ -36,6 +36,7 @@ enum class Code : std::int32_t {
   out_of_memory = 14,
   bad_mark = 15,    ///< a mark that is none of those of core/mark.hpp; index: its position
   not_finite = 16,  ///< a gradient that is NaN or infinite; index: the row
+  busy = 17,        ///< as many batches are on the way as may be; index: that number
 };
 
 /// Outcome of a call: 16 bytes, trivially copyable, crosses C borders, callbacks and threads.
@@ -86,6 +87,8 @@ constexpr const char* to_string(Code code) noexcept {
       return "bad_mark";
     case Code::not_finite:
       return "not_finite";
+    case Code::busy:
+      return "busy";
   }
   return "unknown";
 }
@@ -224,6 +227,8 @@ constexpr const char* reason(Code code) noexcept {
       return ": the bytes that the workspace must have are ";
     case Code::not_finite:
       return ": the gradient of that row is NaN or infinite";
+    case Code::busy:
+      return ": as many batches as may be are on the way; wait for one of them";
     default:
       return "";
   }
