@@ -56,6 +56,8 @@ class DirectStore {
   DirectReader<Reads> reader() const { return DirectReader<Reads>(*source_, *reads_); }
 
   const DirectReport& report() const noexcept { return report_; }
+  /// Its open files and where rows are in them.
+  const DirectSource& source() const noexcept { return *source_; }
 
  private:
   DirectStore() = default;
