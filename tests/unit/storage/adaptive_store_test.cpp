@@ -130,13 +130,13 @@ TEST_CASE("adaptive store: warm rows are copied, cold ones come from the disk, a
 }
 
 TEST_CASE("adaptive store: of a table that is half in memory, each half is read where it is") {
-  const RandomTable table = pages(4000);
-  if (!starts_cold(table, 2000 * 4096, 2000 * 4096)) return;
+  const RandomTable table = pages(4096);
+  if (!starts_cold(table, 2048 * 4096, 2048 * 4096)) return;
   const auto store = Store::open(table.segments, threads(), 16).value();
   if (!is_told(store)) return;
   auto reader = store.reader();
   std::vector<RowId> rows;
-  for (int i = 0; i < 400; ++i) rows.push_back(RowId{i % 2 == 0 ? i : 2000 + 4 * i});
+  for (int i = 0; i < 400; ++i) rows.push_back(RowId{i % 2 == 0 ? i : 2048 + 4 * i});
   expect_rows(reader, table, rows);
   const ReadCounters counters = reader.counters();
   CHECK(counters.mapped_rows >= 200);
