@@ -35,6 +35,7 @@
 #include <engram/gating/short_conv.hpp>
 #include <engram/layer/config.hpp>
 #include <engram/layer/engram_layer.hpp>
+#include <engram/layer/fetch_batch.hpp>
 #include <engram/layer/front_end.hpp>
 #include <engram/layer/layer_steps.hpp>
 #include <engram/layer/presets.hpp>

@@ -88,6 +88,10 @@ inline std::uint64_t stored_checksum(const std::byte* page) noexcept {
     value |= std::to_integer<std::uint64_t>(page[payload_bytes + b]) << (8 * b);
   return value;
 }
+/// Whether a page of a file is what was written: a PageCheck for a DirectStore.
+inline bool page_is_good(const std::byte* page, Index number) noexcept {
+  return checksum(page, number) == stored_checksum(page);
+}
 /// Writes the checksum behind the payload.
 inline void seal(std::byte* page, Index number) noexcept {
   const std::uint64_t value = checksum(page, number);
@@ -197,7 +201,7 @@ inline Result<PackedInfo> parse_header(const std::byte* page, bool finished,
   if (const Index found = get(4); found != version)
     return fail(Code::unsupported,
                 {path, ": packed rows of format ", found, ", this version reads ", version});
-  if (checksum(page, 0) != stored_checksum(page)) return damaged("the header's checksum is wrong");
+  if (!page_is_good(page, 0)) return damaged("the header's checksum is wrong");
   const Index page_size = get(4), rows = get(8), page_count = get(8), per_page = get(4);
   PackedInfo info;
   info.row_bytes = get(4);
@@ -244,8 +248,7 @@ inline Result<Index> first_damaged(SeekableFile& file, Index first, Index count)
     if (!got.ok()) return got.failure();
     for (Index i = 0; i < wanted; ++i) {
       const std::byte* const at = block.data() + i * page_bytes;
-      if (got.value() < (i + 1) * page_bytes || checksum(at, page + i) != stored_checksum(at))
-        return page + i;
+      if (got.value() < (i + 1) * page_bytes || !page_is_good(at, page + i)) return page + i;
     }
   }
   return first + count;

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// Any FetchStore, driven by a thread of its own: batches go on while the caller computes and calls
+// nothing, and a flag says when they are done. Without it a reader goes on in poll() and wait().
+
+#include <engram/storage/store.hpp>
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// See StoreReader; starts its thread when it is made and ends it, once what is on the way is done,
+/// when it goes. Batches that were submitted while another is on the way begin at the latest when
+/// that one is done.
+template <class Store>
+class BackgroundReader {
+ public:
+  /// `store` must outlive the reader.
+  explicit BackgroundReader(const Store& store) : state_(std::make_unique<State>(store)) {}
+
+  Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) {
+    {
+      const std::lock_guard lock(state_->mutex);
+      ticket.id = ++state_->last_id;
+      state_->asked.push_back({rows, bytes, &ticket});
+    }
+    state_->arrived.notify_one();
+    return {};
+  }
+  /// A batch that could not even begin is done too, with the status that says why.
+  bool poll(Ticket& ticket) noexcept {
+    const std::lock_guard lock(state_->mutex);
+    return ticket.id < 0;
+  }
+  Status wait(Ticket& ticket) noexcept {
+    std::unique_lock lock(state_->mutex);
+    state_->done.wait(lock, [&] { return ticket.id < 0; });
+    return ticket.status;
+  }
+
+ private:
+  using Reader = decltype(std::declval<const Store&>().reader());
+
+  struct Batch {
+    View<const RowId, 1> rows;
+    View<std::byte, 1> bytes;
+    Ticket* ticket;
+  };
+
+  struct State {
+    explicit State(const Store& store) : reader(store.reader()), thread([this] { run(); }) {}
+    State(const State&) = delete;
+    State& operator=(const State&) = delete;
+    ~State() {
+      {
+        const std::lock_guard lock(mutex);
+        ends = true;
+      }
+      arrived.notify_one();
+      thread.join();
+    }
+
+    void run() {
+      struct Open {
+        Batch batch;
+        std::unique_ptr<Ticket> ticket;
+      };
+      std::deque<Open> open;
+      for (;;) {
+        std::deque<Batch> taken;
+        {
+          std::unique_lock lock(mutex);
+          if (open.empty()) arrived.wait(lock, [this] { return ends || !asked.empty(); });
+          if (open.empty() && asked.empty()) return;
+          taken.swap(asked);
+        }
+        while (!taken.empty()) {
+          Open next{taken.front(), std::make_unique<Ticket>()};
+          const Status status = reader.submit(next.batch.rows, next.batch.bytes, *next.ticket);
+          if (status.code == Code::busy && !open.empty()) break;
+          taken.pop_front();
+          if (status.ok())
+            open.push_back(std::move(next));
+          else
+            finish(*next.batch.ticket, status);
+        }
+        if (!taken.empty()) {
+          const std::lock_guard lock(mutex);
+          asked.insert(asked.begin(), taken.begin(), taken.end());
+        }
+        if (open.empty()) continue;
+        finish(*open.front().batch.ticket, reader.wait(*open.front().ticket));
+        open.pop_front();
+      }
+    }
+
+    void finish(Ticket& ticket, Status status) {
+      {
+        const std::lock_guard lock(mutex);
+        finish_ticket(ticket, status);
+      }
+      done.notify_all();
+    }
+
+    std::mutex mutex;
+    std::condition_variable arrived, done;
+    std::deque<Batch> asked;
+    Index last_id = 0;
+    bool ends = false;
+    Reader reader;
+    std::thread thread;  // the last to begin
+  };
+
+  std::unique_ptr<State> state_;
+};
+
+/// A FetchStore whose readers have a thread each. Refers to `store`.
+template <class Store>
+class BackgroundStore {
+  static_assert(check_fetch_store<Store>());
+
+ public:
+  /// `store` must outlive this and its readers.
+  explicit BackgroundStore(const Store& store) : store_(&store) {}
+
+  Index num_rows() const noexcept { return store_->num_rows(); }
+  Index row_bytes() const noexcept { return store_->row_bytes(); }
+  Index scale_bytes() const noexcept { return store_->scale_bytes(); }
+  BackgroundReader<Store> reader() const { return BackgroundReader<Store>(*store_); }
+
+ private:
+  const Store* store_;
+};
+
+ENGRAM_END_NAMESPACE
