@@ -48,10 +48,15 @@
 #include <engram/storage/any_table.hpp>
 #include <engram/storage/fetch_table.hpp>
 #include <engram/storage/gather.hpp>
+#include <engram/storage/host_mapping.hpp>
 #include <engram/storage/host_memory.hpp>
+#include <engram/storage/host_memory_report.hpp>
 #include <engram/storage/host_store.hpp>
 #include <engram/storage/mapped_file.hpp>
+#include <engram/storage/memory_descriptor.hpp>
+#include <engram/storage/memory_node.hpp>
 #include <engram/storage/mmap_store.hpp>
+#include <engram/storage/placement.hpp>
 #include <engram/storage/row_extent.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 #include <engram/storage/store.hpp>

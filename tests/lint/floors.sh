@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # A header includes its own folder and lower floors only; a wing is included by no floor, and no
 # floor includes anything but engram and the standard library; storage/ also the system's headers for
-# mapping files, where they exist.
+# memory and files, where they exist.
 set -euo pipefail
 cd "$(dirname "$0")/../../include/engram"
 
@@ -65,7 +65,7 @@ while read -r file; do
           say "$file" "(floor ${floor[$from]}) includes <$header> (floor ${floor[$to]}): only lower floors"
         fi
         ;;
-      sys/mman.h | sys/stat.h | fcntl.h | unistd.h)
+      sys/mman.h | sys/stat.h | sys/syscall.h | fcntl.h | unistd.h)
         if [ "$from" != storage ] && [ "${floor[$from]}" -lt 100 ]; then
           say "$file" "includes <$header>: of the floors, only storage/ may"
         fi

@@ -34,7 +34,7 @@ struct MutableStridedRows {
 
 struct HostStoreOptions {
   Index stride = 0;  ///< bytes from one row to the next; 0: default_stride()
-  Pages pages = Pages::huge;
+  HostMemoryOptions memory = {};
 };
 
 /// Bytes from one row to the next that let a row touch as few cache lines as its size allows: whole
@@ -65,7 +65,16 @@ class HostStore {
   /// Fails with invalid_config (a size that cannot work, a stride below the bytes of a row, more
   /// than 2^63 bytes) or out_of_memory (index: the bytes). No page is touched.
   static Result<HostStore> make(Index num_rows, Index row_bytes, Index scale_bytes = 0,
-                                HostStoreOptions options = {});
+                                const HostStoreOptions& options = {});
+
+  /// The rows of a store that was made with HostMemoryOptions::shared, of the same sizes, to be
+  /// read: mutable_ref() has no rows to give. See HostMemory::of_descriptor().
+  ///
+  /// stride  0: default_stride().
+  ///
+  /// Fails as make() and HostMemory::of_descriptor() do.
+  static Result<HostStore> of_descriptor(int descriptor, Index num_rows, Index row_bytes,
+                                         Index scale_bytes = 0, Index stride = 0);
 
   Index num_rows() const noexcept { return num_rows_; }
   Index row_bytes() const noexcept { return row_bytes_; }
@@ -74,9 +83,13 @@ class HostStore {
   Index stride() const noexcept { return stride_; }
 
   StridedRows ref() const noexcept { return {memory_.data(), stride_, scale_offset()}; }
+  /// Null rows when the store is another's, see of_descriptor().
   MutableStridedRows mutable_ref() noexcept { return {memory_.data(), stride_, scale_offset()}; }
 
-  /// On what pages the rows are; meant for after they were written. See HostMemory::report().
+  /// What other processes open these rows by, see of_descriptor(); -1: not shared.
+  int descriptor() const noexcept { return memory_.descriptor(); }
+
+  /// Where the rows are; meant for after they were written. See HostMemory::report().
   ENGRAM_ALWAYS_INLINE HostMemoryReport report() const { return memory_.report(); }
 
  private:
@@ -134,12 +147,22 @@ ENGRAM_END_LOOPS
 
 ENGRAM_ALWAYS_INLINE Result<HostStore> HostStore::make(Index num_rows, Index row_bytes,
                                                        Index scale_bytes,
-                                                       HostStoreOptions options) {
+                                                       const HostStoreOptions& options) {
   const Result<Index> stride = host_store_stride(num_rows, row_bytes, scale_bytes, options.stride);
   if (!stride.ok()) return stride.failure();
-  Result<HostMemory> memory = HostMemory::make(num_rows * stride.value(), options.pages);
+  Result<HostMemory> memory = HostMemory::make(num_rows * stride.value(), options.memory);
   if (!memory.ok()) return memory.failure();
   return HostStore(std::move(memory.value()), num_rows, row_bytes, scale_bytes, stride.value());
+}
+
+ENGRAM_ALWAYS_INLINE Result<HostStore> HostStore::of_descriptor(int descriptor, Index num_rows,
+                                                                Index row_bytes, Index scale_bytes,
+                                                                Index stride) {
+  const Result<Index> step = host_store_stride(num_rows, row_bytes, scale_bytes, stride);
+  if (!step.ok()) return step.failure();
+  Result<HostMemory> memory = HostMemory::of_descriptor(descriptor, num_rows * step.value());
+  if (!memory.ok()) return memory.failure();
+  return HostStore(std::move(memory.value()), num_rows, row_bytes, scale_bytes, step.value());
 }
 
 ENGRAM_END_NAMESPACE

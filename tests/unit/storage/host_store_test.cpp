@@ -158,7 +158,7 @@ TEST_CASE("host store: assignment frees the old rows and takes the new ones") {
 
 TEST_CASE("host store: rows beyond 2^31 and bytes beyond 2^32") {
   const Index rows = (Index{1} << 31) + 5;
-  auto made = HostStore::make(rows, 3, 1, {4, Pages::ordinary});
+  auto made = HostStore::make(rows, 3, 1, {4, {Pages::ordinary}});
   if (!made.ok()) {
     std::printf("[skipped] no address space for 8 GiB here: %s\n", made.message().c_str());
     return;
@@ -177,8 +177,8 @@ TEST_CASE("host store: rows beyond 2^31 and bytes beyond 2^32") {
 
 TEST_CASE("host memory: the report counts what was touched, of this memory alone") {
   const Index bytes = Index{3} << 20;
-  HostMemory memory = HostMemory::make(bytes, Pages::ordinary).value();
-  HostMemory neighbour = HostMemory::make(bytes, Pages::ordinary).value();
+  HostMemory memory = HostMemory::make(bytes, {Pages::ordinary}).value();
+  HostMemory neighbour = HostMemory::make(bytes, {Pages::ordinary}).value();
   std::memset(neighbour.data(), 1, static_cast<std::size_t>(bytes));
   const HostMemoryReport before = memory.report();
   INFO(describe(before));
