@@ -65,7 +65,7 @@ while read -r file; do
           say "$file" "(floor ${floor[$from]}) includes <$header> (floor ${floor[$to]}): only lower floors"
         fi
         ;;
-      sys/mman.h | sys/stat.h | sys/syscall.h | fcntl.h | unistd.h)
+      sys/mman.h | sys/resource.h | sys/stat.h | sys/syscall.h | fcntl.h | unistd.h)
         if [ "$from" != storage ] && [ "${floor[$from]}" -lt 100 ]; then
           say "$file" "includes <$header>: of the floors, only storage/ may"
         fi
