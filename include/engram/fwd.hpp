@@ -52,9 +52,12 @@ struct MutableRowBytes;
 struct Fp8Codec;
 
 class HostMemory;
+struct HostMemoryOptions;
+struct HostMemoryReport;
 class HostStore;
 class MappedFile;
 class MmapStore;
+class MappedFetchStore;
 class SigbusGuard;
 struct RowExtent;
 struct TableSegment;

@@ -23,9 +23,11 @@ class BackgroundReader {
   /// `store` must outlive the reader.
   explicit BackgroundReader(const Store& store) : state_(std::make_unique<State>(store)) {}
 
+  /// busy when the ticket's batch is on the way.
   Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) {
     {
       const std::lock_guard lock(state_->mutex);
+      if (ticket.id >= 0) return {Code::busy, 0, 1};
       ticket.id = ++state_->last_id;
       state_->asked.push_back({rows, bytes, &ticket});
     }

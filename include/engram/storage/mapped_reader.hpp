@@ -5,14 +5,13 @@
 // for each row, is asked for together and copied when it is there. No library and no permission is
 // needed, so this is what is left where a system has or allows no better way to its disk.
 
-#include <engram/storage/gather.hpp>
+#include <engram/storage/copy_rows.hpp>
 #include <engram/storage/mmap_store.hpp>
 #include <engram/storage/page_advice.hpp>
 #include <engram/storage/read_counters.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 
 #include <chrono>
-#include <cstring>
 #include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -40,15 +39,15 @@ class MappedReader {
   ///
   /// rows    [n] in [0, num_rows()).  bytes  [n * (row_bytes() + scale_bytes())].
   /// Status  bad_row (index: the place in `rows`), shape_mismatch (index: the bytes expected),
-  ///         invalid_config (the ticket is in flight, index -1; more than max_batches are, index:
-  ///         max_batches). Then nothing is on its way.
+  ///         busy (the ticket is on its way, or max_batches are; index: max_batches). Then nothing
+  ///         of the batch is on its way.
   ENGRAM_ALWAYS_INLINE Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes,
                                      Ticket& ticket) noexcept {
-    if (find(ticket) != nullptr) return {Code::invalid_config};
+    if (find(ticket) != nullptr) return {Code::busy, 0, max_batches};
     const Status checked = check(rows, bytes);
     Batch* const batch = checked.ok() ? free_batch() : nullptr;
     if (batch == nullptr) {
-      const Status refused = checked.ok() ? Status{Code::invalid_config, 0, max_batches} : checked;
+      const Status refused = checked.ok() ? Status{Code::busy, 0, max_batches} : checked;
       finish_ticket(ticket, refused);
       return refused;
     }
@@ -201,7 +200,11 @@ class MappedReader {
       const Index piece_end = piece * piece_rows + piece_rows;
       const Index stop = std::min(piece_end, end);
       ask_until(batch, piece_end + piece_rows);
-      status = guarded_read([&] { return copy_rows(batch, stop); });
+      status = guarded_read([&] {
+        copy_rows(mapped_, batch.rows.slice(batch.copied, stop - batch.copied), shape_,
+                  batch.bytes + batch.copied * (shape_.row_bytes + shape_.scale_bytes));
+        return Status{};
+      });
       if (!status.ok()) break;
       batch.copied = stop;
       if (stop < piece_end) continue;
@@ -210,26 +213,6 @@ class MappedReader {
     }
     if (faults >= 0) learn(count_disk_faults() - faults);
     return status;
-  }
-
-  ENGRAM_ALWAYS_INLINE Status copy_rows(const Batch& batch, Index end) const noexcept {
-    const Index each = shape_.row_bytes + shape_.scale_bytes;
-    const Index ahead = tokens_ahead(1, each);
-    const auto prefetch = [&](Index i) {
-      const RowBytes at = row(batch, i);
-      prefetch_lines(at.codes, shape_.row_bytes);
-      if (shape_.scale_bytes > 0) prefetch_lines(at.scales, shape_.scale_bytes);
-    };
-    for (Index i = batch.copied; i < end && i < batch.copied + ahead; ++i) prefetch(i);
-    for (Index i = batch.copied; i < end; ++i) {
-      if (i + ahead < end) prefetch(i + ahead);
-      const RowBytes at = row(batch, i);
-      std::byte* const to = batch.bytes + i * each;
-      std::memcpy(to, at.codes, static_cast<std::size_t>(shape_.row_bytes));
-      if (shape_.scale_bytes > 0)
-        std::memcpy(to + shape_.row_bytes, at.scales, static_cast<std::size_t>(shape_.scale_bytes));
-    }
-    return {};
   }
 
   /// Of a batch that seemed to be in memory: the disk was needed `faults` times.

@@ -48,7 +48,7 @@ bool forget(const RandomTable& table, Index begin = 0, Index bytes = 0) {
   ::posix_fadvise(file, begin, bytes, POSIX_FADV_DONTNEED);
   const auto size = static_cast<std::size_t>(codes.offset + span_of(codes));
   void* const map = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
-  const bool gone = !is_resident(static_cast<const std::byte*>(map) + begin, 1);
+  const bool gone = !is_in_memory(static_cast<const std::byte*>(map) + begin, 1, 4096);
   ::munmap(map, size);
   ::close(file);
   return gone;

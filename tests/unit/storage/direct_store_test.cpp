@@ -230,6 +230,7 @@ TEST_CASE("direct store: more batches than allowed are refused until one is done
     bytes[b].assign(100 * 4096, '?');
   }
   REQUIRE(reader.submit(view(rows[0]), view(bytes[0]), tickets[0]).ok());
+  CHECK(reader.submit(view(rows[1]), view(bytes[1]), tickets[0]) == Status{Code::busy, 0, 2});
   REQUIRE(reader.submit(view(rows[1]), view(bytes[1]), tickets[1]).ok());
   CHECK(reader.submit(view(rows[2]), view(bytes[2]), tickets[2]) == Status{Code::busy, 0, 2});
   REQUIRE(reader.wait(tickets[0]).ok());

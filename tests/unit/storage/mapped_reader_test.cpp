@@ -227,7 +227,8 @@ TEST_CASE("mapped reader: calls that cannot be are refused, and nothing is writt
   }
   REQUIRE(call.submit(reader).ok());
   Call second({RowId{5}}, 4096);
-  CHECK(reader.submit(second.rows, second.bytes, call.ticket) == Status{Code::invalid_config});
+  CHECK(reader.submit(second.rows, second.bytes, call.ticket) ==
+        Status{Code::busy, 0, MappedReader::max_batches});
   CHECK(is_untouched(second));
   CHECK(reader.wait(call.ticket).ok());  // the first is as it was
   CHECK(call.bytes[0] == byte_of(0));
@@ -252,7 +253,7 @@ TEST_CASE("mapped reader: as many batches as it holds, one more is refused, one 
     calls.emplace_back(std::vector<RowId>{RowId{i % 64}, RowId{63 - i % 64}}, Index{4096});
   for (Index i = 0; i < MappedReader::max_batches; ++i) REQUIRE(calls[at(i)].submit(reader).ok());
   Call& more = calls.back();
-  const Status full{Code::invalid_config, 0, MappedReader::max_batches};
+  const Status full{Code::busy, 0, MappedReader::max_batches};
   CHECK(more.submit(reader) == full);
   CHECK(is_untouched(more));
   CHECK(reader.wait(calls[40].ticket).ok());

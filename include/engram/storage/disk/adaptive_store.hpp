@@ -10,6 +10,7 @@
 #include <engram/storage/disk/direct_store.hpp>
 #include <engram/storage/disk/residency.hpp>
 #include <engram/storage/mmap_store.hpp>
+#include <engram/storage/page_advice.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -50,6 +51,7 @@ class AdaptiveReader {
     Pending* free = nullptr;
     for (Pending& pending : pending_)
       if (pending.ticket == nullptr) free = &pending;
+    if (find(ticket) != nullptr) free = nullptr;
     if (free == nullptr) return {Code::busy, 0, most_batches};
     ++counters_.batches;
     counters_.rows += rows.size();
@@ -213,8 +215,8 @@ class AdaptiveReader {
   bool row_is_resident(RowId row) const noexcept {
     const RowShape& shape = source_->shape;
     const RowBytes at = source_->mapped.ref()(to_integer(row));
-    return is_resident(at.codes, shape.row_bytes) &&
-           (shape.scale_bytes == 0 || is_resident(at.scales, shape.scale_bytes));
+    return is_in_memory(at.codes, shape.row_bytes, page_bytes_) &&
+           (shape.scale_bytes == 0 || is_in_memory(at.scales, shape.scale_bytes, page_bytes_));
   }
 
   /// Touches a row and looks how long that took: where the system does not say what is in memory.
@@ -297,6 +299,7 @@ class AdaptiveReader {
   DirectReader<Reads> direct_;
   std::vector<Pending> pending_;
   ReadCounters counters_;
+  Index page_bytes_ = system_page_bytes();
   bool is_warm_ = true;
   Index calm_groups_ = 0;  ///< slow groups still to be taken for noise
   Index calm_after_noise_ = 1;

@@ -42,8 +42,8 @@ struct DirectSource {
 ///
 /// submit()  plans the batch and has its first reads on the way: as many as the store's depth. The
 ///           rest follow when poll() or wait() find some of them done. busy when as many batches
-///           are on the way as the store allows, bad_row (index: the place) for a row that is none,
-///           shape_mismatch (index: the bytes expected); then nothing was read.
+///           are on the way as the store allows, or the ticket's is, bad_row (index: the place) for
+///           a row that is none, shape_mismatch (index: the bytes expected); then nothing was read.
 /// wait()    io (system_error: errno), corrupt (a file became shorter, a page is damaged); index:
 ///           the place in the batch of a row that it hit. By then nothing of the batch is on the
 ///           way.
@@ -154,6 +154,7 @@ class DirectReader {
     Status submit(View<const RowId, 1> rows, View<const std::int32_t, 1> places,
                   View<std::byte, 1> bytes, Ticket& ticket) noexcept {
       if (!status.ok()) return status;
+      if (is_open(ticket)) return {Code::busy, 0, source.most_batches};
       for (Index i = 0; i < rows.size(); ++i)
         if (to_integer(rows(i)) < 0 || to_integer(rows(i)) >= source.shape.num_rows)
           return {Code::bad_row, 0, i};
