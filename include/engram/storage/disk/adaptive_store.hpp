@@ -125,8 +125,8 @@ class AdaptiveReader {
     Status reserve(Index count) noexcept {
       if (count <= room) return {};
       const Index wanted = std::max(count, 2 * room);
-      Result<HostMemory> made =
-          HostMemory::make(wanted * Index{sizeof(RowId) + sizeof(std::int32_t)}, Pages::ordinary);
+      Result<HostMemory> made = HostMemory::make(
+          wanted * Index{sizeof(RowId) + sizeof(std::int32_t)}, {.pages = Pages::ordinary});
       if (!made.ok()) return made.status();
       memory.reset(new (std::nothrow) HostMemory(std::move(made).value()));
       if (memory == nullptr) return {Code::out_of_memory};

@@ -128,8 +128,8 @@ class DirectReader {
       const Index of_reads = from.depth * from.read_bytes;
       const Index of_pieces = 2 * planned_rows * Index{sizeof(ReadPiece)};
       const Index of_plans = 2 * planned_rows * Index{sizeof(PlannedRead)};
-      Result<HostMemory> made =
-          HostMemory::make(of_reads + from.most_batches * (of_pieces + of_plans), Pages::ordinary);
+      Result<HostMemory> made = HostMemory::make(
+          of_reads + from.most_batches * (of_pieces + of_plans), {.pages = Pages::ordinary});
       if (!made.ok()) {
         status = made.status();
         return;
