@@ -186,6 +186,7 @@ class DirectReader {
       if (is_open(ticket)) {
         const auto start = std::chrono::steady_clock::now();
         while (is_open(ticket)) advance(true);
+        hand_over();
         counters.wait_ns += std::chrono::duration_cast<std::chrono::nanoseconds>(
                                 std::chrono::steady_clock::now() - start)
                                 .count();
@@ -206,19 +207,25 @@ class DirectReader {
       batch.ticket = nullptr;
     }
 
-    /// Starts what there is room for, and takes what is done; with `waits` at least one read.
+    /// Takes what is done, with `waits` at least one read, and starts what there is room for.
     void advance(bool waits) noexcept {
-      start_reads();
       collect(waits);
       start_reads();
+      if (!waits) hand_over();
       for (Batch& batch : batches)
         if (batch.ticket != nullptr && batch.is_done()) end(batch, batch.status);
     }
 
     /// Hands what was started to the system, and takes what is done.
     void collect(bool waits) noexcept {
+      has_started = false;
       const Index count = queue.reap(View<DiskDone, 1>(done.data(), source.depth), waits);
       for (Index i = 0; i < count; ++i) take(done[static_cast<std::size_t>(i)]);
+    }
+
+    /// Before the caller goes: what was started should not wait for its next call.
+    void hand_over() noexcept {
+      if (has_started) collect(false);
     }
 
     /// Of the batches in the order of their tickets.
@@ -278,6 +285,7 @@ class DirectReader {
       queue.start({file.descriptor(), read.offset + slot.filled, memory_of(number) + slot.filled,
                    read.bytes - slot.filled, number});
       ++counters.reads;
+      has_started = true;
     }
 
     std::byte* memory_of(Index slot) const noexcept {
@@ -360,6 +368,7 @@ class DirectReader {
     Status status;
     ReadCounters counters;
     Index seen_pages = 0;
+    bool has_started = false;  // reads that the queue may not have handed over yet
   };
 
   std::unique_ptr<State> state_;
