@@ -7,6 +7,7 @@
 #include "tables.hpp"
 
 #include <engram/io/packed_rows.hpp>
+#include <engram/models/gguf_engram.hpp>
 
 #include <iostream>
 #include <memory>
@@ -100,10 +101,95 @@ Result<void> add_packed(const std::string& path, Printed& files) {
   return {};
 }
 
+Printed printed_element(const GgufValue& value, Index i, bool as_text) {
+  if (const auto n = value.integer(i)) return as_text ? Printed(std::to_string(*n)) : Printed(*n);
+  if (const auto n = value.natural(i)) return as_text ? Printed(std::to_string(*n)) : Printed(*n);
+  if (const auto x = value.real(i)) return Printed(*x);
+  if (const auto flag = value.boolean(i)) return Printed(*flag);
+  return Printed(value.text(i).value_or(""));
+}
+
+/// The keys that say something about the memory; of long arrays, what they are.
+Printed printed_keys(const GgufFile& file) {
+  constexpr Index longest = 64;
+  Printed::object_t keys;
+  for (const auto& [name, value] : file.keys()) {
+    if (name.find("engram") == std::string::npos && name != "general.architecture" &&
+        !name.starts_with("split."))
+      continue;
+    const bool as_text = name.ends_with(".multipliers");
+    if (!value.is_array()) {
+      keys.emplace_back(name, printed_element(value, 0, as_text));
+    } else if (value.size() > longest) {
+      keys.emplace_back(name, value.describe());
+    } else {
+      Printed list = Printed::array();
+      for (Index i = 0; i < value.size(); ++i) list.push_back(printed_element(value, i, as_text));
+      keys.emplace_back(name, std::move(list));
+    }
+  }
+  return Printed(std::move(keys));
+}
+
+/// The tables of a file whose keys are not understood: by name, as they are.
+Printed named_tables(const GgufFile& file) {
+  Printed tables = Printed::array();
+  for (const GgufTensor& tensor : file.tensors()) {
+    const std::optional<std::int32_t> layer = table_layer(tensor);
+    if (!layer) continue;
+    const bool known = tensor.bytes >= 0 && tensor.shape[1] > 0;
+    tables.push_back({{"name", tensor.name},
+                      {"layer_id", *layer},
+                      {"dtype", to_string(tensor.type)},
+                      {"rows", tensor.shape[1]},
+                      {"row_bytes", known ? Printed(tensor.bytes / tensor.shape[1]) : Printed()},
+                      {"offset", tensor.file_offset},
+                      {"scale", nullptr}});
+  }
+  return tables;
+}
+
+Result<void> add_gguf(const std::string& path, Printed& files) {
+  const Result<GgufFile> file = GgufFile::open(path);
+  if (!file.ok()) return file.failure();
+  Result<GgufEngram> engram = read_gguf_engram(std::span(&file.value(), 1));
+  Printed tables, digest;
+  if (engram.ok()) {
+    tables = Printed::array();
+    for (const GgufEngramTable& table : engram.value().tables) {
+      const auto& [codes, scales] = table.segment;
+      Printed scale;
+      if (table.segment.has_scales())
+        scale = {{"name", nullptr},
+                 {"dtype", table.scales},
+                 {"row_bytes", scales.bytes},
+                 {"offset", scales.offset}};
+      tables.push_back({{"name", table.name},
+                        {"layer_id", table.layer_id},
+                        {"dtype", table.codes},
+                        {"rows", codes.rows},
+                        {"row_bytes", codes.bytes},
+                        {"offset", codes.offset},
+                        {"scale", scale}});
+    }
+    engram.value().layout.token_map = "none";  // as the layout of a geometry
+    digest = layout_digest(engram.value().layout);
+    for (const std::string& note : engram.value().notes)
+      std::fprintf(stderr, "inspect: %s: %s\n", path.c_str(), note.c_str());
+  } else {
+    tables = named_tables(file.value());
+    std::fprintf(stderr, "inspect: no digest: %s\n", engram.message().c_str());
+  }
+  files.push_back(
+      describe(path, "gguf", std::move(tables), printed_keys(file.value()), std::move(digest)));
+  return {};
+}
+
 Result<void> add_file(const std::string& path, Printed& files) {
   const Result<FileKind> kind = kind_of(path);
   if (!kind.ok()) return kind.failure();
   if (kind.value() == FileKind::packed) return add_packed(path, files);
+  if (kind.value() == FileKind::gguf) return add_gguf(path, files);
   const Result<SafetensorsFile> file = SafetensorsFile::open(path);
   if (!file.ok()) return file.failure();
   Result<Printed> entry = describe_file(file.value(), tensors_of(file.value()));
@@ -222,7 +308,7 @@ Command add_inspect(CLI::App& program) {
   CLI::App* app =
       program.add_subcommand("inspect", "print which tables files and model directories hold");
   const auto paths = std::make_shared<std::vector<std::string>>();
-  app->add_option("paths", *paths, "safetensors files, packed files, model directories")
+  app->add_option("paths", *paths, "safetensors, packed and GGUF files, model directories")
       ->required()
       ->check(file_name());
   return {app, [paths] { return inspect(*paths); }};

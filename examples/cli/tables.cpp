@@ -71,6 +71,13 @@ Result<Index> row_bytes(const TensorPlace& place) {
                                   ": a row of ", to_string(tensor.dtype), " ends inside a byte"});
 }
 
+std::optional<std::int32_t> table_layer(const GgufTensor& tensor) {
+  const std::vector<std::string_view> parts = parts_of(tensor.name);
+  const bool table = parts.size() == 4 && parts[0] == "blk" && parts[2] == "engram_embd" &&
+                     parts[3] == "weight" && tensor.shape.size() == 2;
+  return table ? number(parts[1]) : std::nullopt;
+}
+
 Result<FileKind> kind_of(const std::string& path) {
   Result<SeekableFile> file = SeekableFile::open(path);
   if (!file.ok()) return file.failure();
@@ -78,8 +85,7 @@ Result<FileKind> kind_of(const std::string& path) {
   const Result<Index> got = file.value().read(0, first, sizeof first);
   if (!got.ok()) return got.failure();
   const std::string_view magic(first, static_cast<std::size_t>(got.value()));
-  if (magic.starts_with("GGUF"))
-    return fail(Code::unsupported, {path, ": a GGUF file; this version does not read them yet"});
+  if (magic.starts_with("GGUF")) return FileKind::gguf;
   for (const auto& known : {packed_format::magic, packed_format::unfinished_magic})
     if (magic == std::string_view(known, sizeof known)) return FileKind::packed;
   return FileKind::safetensors;

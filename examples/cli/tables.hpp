@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Which tensors of safetensors files are tables, by their names, and what kind a file is.
+// Which tensors of files are tables, by their names, and what kind a file is.
 
+#include <engram/io/gguf.hpp>
 #include <engram/io/safetensors_index.hpp>
 
 #include <functional>
@@ -25,9 +26,11 @@ std::optional<TensorPlace> scale_of(const TensorInfo& table, const FindTensor& f
 /// The bytes of a row. Fails with unsupported for one that ends inside a byte.
 Result<Index> row_bytes(const TensorPlace& place);
 
-enum class FileKind { safetensors, packed };
-/// By the file's first bytes; what is no other kind is taken for safetensors. Fails with io, and
-/// with unsupported for GGUF.
+/// The L of blk.L.engram_embd.weight, which is what a GGUF calls a table.
+std::optional<std::int32_t> table_layer(const GgufTensor& tensor);
+
+enum class FileKind { safetensors, packed, gguf };
+/// By the file's first bytes; what is no other kind is taken for safetensors. Fails with io.
 Result<FileKind> kind_of(const std::string& path);
 
 }  // namespace engram::cli

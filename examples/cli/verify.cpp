@@ -21,6 +21,13 @@ using Printed = nlohmann::ordered_json;
 Result<Printed> verify_file(const std::string& path) {
   const Result<FileKind> kind = kind_of(path);
   if (!kind.ok()) return kind.failure();
+  if (kind.value() == FileKind::gguf) {
+    const Result<GgufFile> file = GgufFile::open(path);
+    if (!file.ok()) return file.failure();
+    std::fprintf(stderr, "verify: %s: GGUF files have no checksums; only the header is checked\n",
+                 path.c_str());
+    return Printed{{"path", path}, {"format", "gguf"}, {"verified", "header"}};
+  }
   if (kind.value() == FileKind::safetensors) {  // which has no checksums
     const Result<SafetensorsFile> file = SafetensorsFile::open(path);
     if (!file.ok()) return file.failure();
@@ -51,9 +58,10 @@ Result<void> verify(const std::vector<std::string>& paths) {
 
 Command add_verify(CLI::App& program) {
   CLI::App* app = program.add_subcommand(
-      "verify", "read packed files and compare every checksum; of safetensors files the header");
+      "verify",
+      "read packed files and compare every checksum; of safetensors and GGUF files the header");
   const auto paths = std::make_shared<std::vector<std::string>>();
-  app->add_option("paths", *paths, "packed files, safetensors files")
+  app->add_option("paths", *paths, "packed, safetensors and GGUF files")
       ->required()
       ->check(file_name());
   return {app, [paths] { return verify(*paths); }};

@@ -230,7 +230,7 @@ says "" 2 inspect st/one --frob
 says "st/none" 1 inspect st/none
 says "st/none" 1 inspect st/one st/none
 printf 'GGUF\3\0\0\0' >st/gguf
-says "a GGUF file; this version does not read them yet" 1 inspect st/gguf
+says "st/gguf: the number of tensors of 8 bytes at byte 8" 1 inspect st/gguf
 
 # pack: two layers whose sizes are the geometry's, scales in another file; then inspect and verify
 rm -rf pk
@@ -261,7 +261,75 @@ says "--out" 2 pack --from pk/a "${two_layers[@]}"
 says "pk/no/rows" 1 pack --from pk/a pk/b --out pk/no/rows "${two_layers[@]}"
 [ ! -e pk/none ] && [ ! -e pk/none.part ] || { echo "FAILED: a refused pack left a file"; failed=$((failed + 1)); }
 says "paths" 2 verify
-says "a GGUF file" 1 verify st/gguf
+says "st/gguf: the number of tensors" 1 verify st/gguf
+
+# GGUF: le WIDTH NUMBER..., numbers little-endian; key NAME TYPE, then the value; both as printf's escapes
+le() {
+  local width=$1 number i
+  shift
+  for number; do
+    for ((i = 0; i < width; i++)); do printf '\\x%02x' $((number >> (8 * i) & 255)); done
+  done
+}
+text() { le 8 ${#1} && printf %s "$1"; }
+key() { text "$1" && le 4 "$2"; }
+array() { key "$1" 9 && le 4 "$2" && le 8 "$3"; } # NAME TYPE COUNT
+word() { key "$1" 4 && le 4 "$2"; }
+tensor() { text "$1" && le 4 2 && le 8 "$2" "$3" && le 4 "$4" && le 8 "$5"; }
+# gguf FILE TENSORS KEYS HEADER DATA: the data begins at a multiple of 32
+gguf() {
+  printf "GGUF$(le 4 3)$(le 8 "$2" "$3")$4" >"$1"
+  truncate -s %32 "$1"
+  printf %s "$5" >>"$1"
+}
+run 0 layout "${two_layers[@]}"
+multipliers=$(sed 's/"layer_id"/\n/g' out | sed -n 's/.*"multipliers":\["\([0-9]*\)","\([0-9]*\)"\].*/\1 \2/p')
+at=deepseek41.engram
+map() { array $at.token_map 5 64 && le 4 $(seq 0 63); }
+shared() { array $at.layer_ids 4 2 && le 4 3 5 && word $at.pad_id 2 && map; }
+constants() { array $at.primes 10 2 && le 8 2 3 && array $at.multipliers 10 4 && le 8 $multipliers; }
+geometry() { word $at.head_count 1 && word $at.key_length 2 && word $at.max_ngram_size 2; }
+bf16=30
+b_tensors="$(tensor blk.3.engram_embd.weight 2 2 $bf16 0)$(tensor blk.5.engram_embd.weight 2 3 $bf16 32)"
+b_data="AAAABBBB........................CCCCDDDDEEEE"
+gguf pk/b.gguf 2 8 "$(shared)$(constants)$(geometry)$b_tensors" "$b_data"
+b_at=$(($(wc -c <pk/b.gguf) - ${#b_data}))
+quoted=$(printf '"%s",' $multipliers)
+prints "{\"files\":[{\"path\":\"pk/b.gguf\",\"format\":\"gguf\",\"tables\":[{\"name\":\"blk.3.engram_embd.weight\",\"layer_id\":3,\"dtype\":\"BF16\",\"rows\":2,\"row_bytes\":4,\"offset\":$b_at,\"scale\":null},{\"name\":\"blk.5.engram_embd.weight\",\"layer_id\":5,\"dtype\":\"BF16\",\"rows\":3,\"row_bytes\":4,\"offset\":$((b_at + 32)),\"scale\":null}],\"keys\":{\"$at.layer_ids\":[3,5],\"$at.pad_id\":2,\"$at.token_map\":[$(seq -s, 0 63)],\"$at.primes\":[2,3],\"$at.multipliers\":[${quoted%,}],\"$at.head_count\":1,\"$at.key_length\":2,\"$at.max_ngram_size\":2},\"digest\":\"$layout_digest\"}]}" inspect pk/b.gguf
+grep -qF "$at.offsets: not in the file, computed" err || { echo "FAILED: inspect does not say what it computed: $(cat err)"; failed=$((failed + 1)); }
+prints '{"files":[{"path":"pk/b.gguf","format":"gguf","verified":"header"}]}' verify pk/b.gguf
+grep -qF "GGUF files have no checksums" err || { echo "FAILED: verify of a GGUF"; failed=$((failed + 1)); }
+prints "{\"rows\":5,\"row_bytes\":4,\"pages\":2,\"digest\":\"$layout_digest\"}" pack --from pk/b.gguf --out pk/b.rows "${two_layers[@]}"
+[ "$(dd if=pk/b.rows bs=4096 skip=1 count=2 2>/dev/null | tr -dc 'A-E' | grep -o 'AAAABBBB.*CCCCDDDDEEEE')" ] || { echo "FAILED: rows packed from a GGUF"; failed=$((failed + 1)); }
+run 0 inspect pk/b.rows
+grep -qF '"dtype":"BF16","rows":2,"row_bytes":4,' out || { echo "FAILED: type of rows packed from a GGUF"; failed=$((failed + 1)); }
+says "its keys give the layout $layout_digest, expected " 1 pack --from pk/b.gguf --out pk/none "${two_layers[@]}" --seed 1
+says "layer 3, multipliers[0]: expected" 1 pack --from pk/b.gguf --out pk/none "${two_layers[@]}" --seed 1
+says "layer 3: 2 tables" 1 pack --from pk/b.gguf pk/a pk/b --out pk/none "${two_layers[@]}"
+
+# dialect A: codes and scales in one tensor
+a_keys="$(shared)$(constants)$(array $at.rows 4 2)$(le 4 2 3)$(word $at.compressed_vocab_size 64)$(key $at.encoding 8)"
+a_tensors="$(tensor blk.3.engram_embd.weight 264 2 24 0)$(tensor blk.5.engram_embd.weight 264 3 24 544)"
+row() { printf "$1%.0s" $(seq 256) && printf "$2%.0s" $(seq 8); }
+rows_a=$(row A a && row B b && printf .%.0s $(seq 16) && row C c && row D d && row E e)
+gguf pk/a.gguf 2 8 "$a_keys$(text e4m3_e8m0_32_row264)$a_tensors" "$rows_a"
+a_at=$(($(wc -c <pk/a.gguf) - ${#rows_a}))
+run 0 inspect pk/a.gguf
+grep -qF "\"dtype\":\"F8_E4M3\",\"rows\":2,\"row_bytes\":256,\"offset\":$a_at,\"scale\":{\"name\":null,\"dtype\":\"F8_E8M0\",\"row_bytes\":8,\"offset\":$((a_at + 256))}" out || { echo "FAILED: inspect of dialect A: $(cat out err)"; failed=$((failed + 1)); }
+prints "{\"rows\":5,\"row_bytes\":264,\"pages\":2,\"digest\":\"$layout_digest\"}" pack --from pk/a.gguf --out pk/a.rows "${two_layers[@]}"
+[ "$(dd if=pk/a.rows bs=4096 skip=1 count=2 2>/dev/null | tr -d '\0' | tr -dc 'A-Ea-e' | tr -s 'A-Ea-e' | grep -o 'AaBb.*CcDdEe')" ] || { echo "FAILED: rows packed from dialect A"; failed=$((failed + 1)); }
+
+# other dialects have their tables shown, and are not packed
+gguf pk/c.gguf 2 8 "$(shared)$(constants)$(word deepseek41.engram_head_dim 2)$(word $at.key_length 2)$(word $at.head_count 1)$b_tensors" "$b_data"
+run 0 inspect pk/c.gguf
+grep -qF '"dtype":"BF16","rows":2,"row_bytes":4,' out && grep -qF '"digest":null' out || { echo "FAILED: inspect of dialect C: $(cat out)"; failed=$((failed + 1)); }
+grep -qF 'no digest: pk/c.gguf: dialect C (key "deepseek41.engram_head_dim")' err || { echo "FAILED: inspect of dialect C says nothing: $(cat err)"; failed=$((failed + 1)); }
+says "dialect C" 1 pack --from pk/c.gguf --out pk/none "${two_layers[@]}"
+gguf pk/q.gguf 2 8 "$(shared)$(constants)$(geometry)${b_tensors//\\x1e/\\x63}" "$b_data"
+says "table type #99 is not read; known: F32" 1 pack --from pk/q.gguf --out pk/none "${two_layers[@]}"
+head -c 300 pk/b.gguf >pk/cut.gguf
+says "pk/cut.gguf: " 1 verify pk/b.gguf pk/cut.gguf
+[ ! -e pk/none ] && [ ! -e pk/none.part ] || { echo "FAILED: a refused pack of a GGUF left a file"; failed=$((failed + 1)); }
 printf '{"a":1}' >st/json
 says "st/json: the file has 7 bytes" 1 inspect st/json
 printf '{"a":1, "b":2}' >st/json

@@ -89,10 +89,10 @@ constexpr const GgmlTypeFacts* find_facts(GgmlType type) noexcept {
   return nullptr;
 }
 
-/// "Q4_K", or "type 99".
+/// "Q4_K", or "#99".
 inline std::string to_string(GgmlType type) {
   const GgmlTypeFacts* facts = find_facts(type);
-  return facts ? facts->name : "type " + std::to_string(static_cast<std::uint32_t>(type));
+  return facts ? facts->name : "#" + std::to_string(static_cast<std::uint32_t>(type));
 }
 
 ENGRAM_END_NAMESPACE

@@ -258,7 +258,7 @@ TEST_CASE("gguf engram: other dialects and encodings are refused by name") {
                 {"tensor \"blk.1.engram_embd.weight\": table type IQ2_XS is not read; known: F32, "
                  "F16, BF16, Q8_0, Q2_K, Q3_K, Q4_K, Q6_K"});
   check_refused(gguf_model_b("deepseek41", 24, 64, 64), Code::unsupported, {"table type I8"});
-  check_refused(gguf_model_b("deepseek41", 99, 64, 68), Code::unsupported, {"table type type 99"});
+  check_refused(gguf_model_b("deepseek41", 99, 64, 68), Code::unsupported, {"table type #99"});
 }
 
 TEST_CASE("gguf engram: keys of another type or count or range") {
