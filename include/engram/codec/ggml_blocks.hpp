@@ -164,17 +164,20 @@ static_assert(check_row_codec<Q8_0Codec>() && check_row_codec<Q2_KCodec>() &&
               check_row_codec<Q6_KCodec>());
 
 /// decode_row that unpacks a group's scale once. The lanes are those of the compiler: it makes
-/// vectors of the inner loop.
+/// vectors of the inner loop, whose results nothing else can point to.
 template <class Lanes, class Block, Element Out>
 ENGRAM_ALWAYS_INLINE void decode_row(const Lanes&, const BlockCodec<Block>&, RowBytes row,
                                      Index width, Out* out) noexcept {
+  constexpr Index size = Block::group_size;
   const std::byte* block = row.codes;
   for (Index d = 0; d < width; d += Block::elements, block += Block::bytes)
-    for (Index g = 0; g < Block::elements / Block::group_size; ++g) {
+    for (Index g = 0; g < Block::elements / size; ++g, out += size) {
       const auto group = Block::group(block, g);
-      Out* const to = out + d + g * Block::group_size;
-      for (Index i = 0; i < Block::group_size; ++i)
-        to[i] = from_float<Out>(group.scale * static_cast<float>(group.code(i)) - group.minimum);
+      Out values[size];
+      for (Index i = 0; i < size; ++i)
+        values[i] =
+            from_float<Out>(group.scale * static_cast<float>(group.code(i)) - group.minimum);
+      __builtin_memcpy(static_cast<void*>(out), values, sizeof values);
     }
 }
 

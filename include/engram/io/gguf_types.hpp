@@ -6,6 +6,7 @@
 // package for Python, version 0.19.
 
 #include <engram/core/ids.hpp>
+#include <engram/core/sentence.hpp>
 
 #include <array>
 #include <cstdint>
@@ -92,7 +93,8 @@ constexpr const GgmlTypeFacts* find_facts(GgmlType type) noexcept {
 /// "Q4_K", or "#99".
 inline std::string to_string(GgmlType type) {
   const GgmlTypeFacts* facts = find_facts(type);
-  return facts ? facts->name : "#" + std::to_string(static_cast<std::uint32_t>(type));
+  if (facts != nullptr) return facts->name;
+  return sentence({"#", static_cast<std::uint32_t>(type)});
 }
 
 ENGRAM_END_NAMESPACE
