@@ -60,12 +60,14 @@ ENGRAM_ALWAYS_INLINE void prefetch_lines(const std::byte* at, Index bytes) noexc
     __builtin_prefetch(at + bytes - 1, 0, 2);
 }
 
-/// Rows that are codes and nothing else.
+/// Rows that are elements and nothing else: no scales, also not within blocks.
 template <class Codec>
-inline constexpr bool has_no_scales = false;
+inline constexpr bool is_plain_codec = false;
 template <class Codec>
-  requires requires { typename std::enable_if_t<Codec().scale_bytes(32) == 0>; }
-inline constexpr bool has_no_scales<Codec> = true;
+  requires requires {
+    typename std::enable_if_t<Codec().scale_bytes(32) == 0 && (Codec().code_bytes(1) > 0)>;
+  }
+inline constexpr bool is_plain_codec<Codec> = true;
 
 /// Decodes the rows of 32 tokens; the item is their number.
 ///
@@ -90,7 +92,7 @@ struct GatherBody {
   /// fast).
   template <class Lanes>
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    if constexpr (has_no_scales<Codec>) {
+    if constexpr (is_plain_codec<Codec>) {
       if (width == 32) return decode_tokens(lanes, item, std::integral_constant<Index, 32>());
       if (width == 64) return decode_tokens(lanes, item, std::integral_constant<Index, 64>());
     } else {
@@ -134,7 +136,7 @@ struct GatherBody {
       // Where there is nothing to ask for, once more for rows that are there, instead of a branch.
       const Row* next = t + ahead < tokens ? ids_of(t + ahead) : ids;
       if (next[0] < 0) next = ids;
-      if constexpr (has_no_scales<Codec>) {
+      if constexpr (is_plain_codec<Codec>) {
         for (Index c = 0; c < columns; ++c, to += elements) {
           body.ask_for(static_cast<Index>(next[c]), code_bytes, scale_bytes);
           decode_row(lanes, body.codec, body.ref(static_cast<Index>(ids[c])), elements, to);
