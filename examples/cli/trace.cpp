@@ -4,6 +4,7 @@
 #include "commands.hpp"
 #include "geometry.hpp"
 #include "numbers.hpp"
+#include "trace/record.hpp"
 
 #include <engram/addressing/layout_bytes.hpp>
 #include <engram/io/file.hpp>
@@ -26,7 +27,7 @@ struct TraceOptions {
   explicit TraceOptions(CLI::App& app) : geometry(app, "demo") {}
 
   GeometryOptions geometry;
-  std::string tokenizer, text, format = "json", limit = "20";
+  std::string tokenizer, text, record, format = "json", limit = "20";
 };
 
 bool stdout_is_terminal() {
@@ -75,9 +76,20 @@ Result<void> run(const TraceOptions& o) {
                 "trace: --boundary starts is for address; a text has no documents");
   const Result<bpe::Encoder> encoder = bpe::Encoder::make(std::move(tokenizer).value());
   if (!encoder.ok()) return fail(encoder.status().code, {o.tokenizer, ": ", encoder.message()});
+  const Layout& layout = geometry.value().layout;
+  if (!o.record.empty()) {
+    const Result<Index> tokens =
+        trace::record_text(encoder.value(), map.value(), layout, o.text, o.record);
+    if (!tokens.ok()) return tokens.failure();
+    std::cout << nlohmann::ordered_json{{"tokens", tokens.value()},
+                                        {"layers", layout.layers.size()},
+                                        {"columns", layout.columns()},
+                                        {"digest", layout_digest(layout)}}
+              << '\n';
+    return {};
+  }
   const Result<std::string> text = read_file(o.text);
   if (!text.ok()) return text.failure();
-  const Layout& layout = geometry.value().layout;
   const Result<trace::Trace> traced =
       trace::trace_text(encoder.value(), map.value(), layout, text.value(), limit);
   if (!traced.ok()) return fail(traced.status().code, {o.text, ": ", traced.message()});
@@ -99,9 +111,16 @@ Command add_trace(CLI::App& program) {
       ->required()
       ->check(file_name());
   app->add_option("--text", o->text, "UTF-8 text file")->required()->check(file_name());
-  app->add_option("--limit", o->limit, "tokens to show; the figures are of the whole text (20)");
-  app->add_option("--format", o->format, "json, or text for a terminal")
-      ->check(CLI::IsMember({"json", "text"}));
+  auto* limit = app->add_option("--limit", o->limit,
+                                "tokens to show; the figures are of the whole text (20)");
+  auto* format = app->add_option("--format", o->format, "json, or text for a terminal")
+                     ->check(CLI::IsMember({"json", "text"}));
+  app->add_option("--record", o->record,
+                  "write which rows the text asks for to this file, for simulate; the text may be "
+                  "of any size")
+      ->check(file_name())
+      ->excludes(limit)
+      ->excludes(format);
   return {app, [o] { return run(*o); }};
 }
 
