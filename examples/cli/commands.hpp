@@ -28,5 +28,6 @@ Command add_inspect(CLI::App& program);
 Command add_pack(CLI::App& program);
 Command add_verify(CLI::App& program);
 Command add_plan(CLI::App& program);
+Command add_simulate(CLI::App& program);
 
 }  // namespace engram::cli
