@@ -35,7 +35,7 @@ std::string number(double x, int digits) {
 }
 
 std::string line_chart(const std::vector<Line>& lines, const std::string& x_name,
-                       const std::string& y_name) {
+                       const std::string& y_name, bool legend_at_left) {
   Axis x{INFINITY, 1, left, width - right}, y{INFINITY, -INFINITY, height - bottom, top};
   for (const Line& line : lines)
     for (std::size_t i = 0; i < line.points.size(); ++i) {
@@ -84,11 +84,12 @@ std::string line_chart(const std::vector<Line>& lines, const std::string& x_name
     }
   }
   double row = top + 16;
+  const double legend = legend_at_left ? left + 12 : width - 190;
   for (const Line& line : lines) {
     if (line.faint) continue;
-    svg += "<rect x=\"" + number(width - 190, 0) + "\" y=\"" + number(row - 9, 0) +
+    svg += "<rect x=\"" + number(legend, 0) + "\" y=\"" + number(row - 9, 0) +
            "\" width=\"22\" height=\"4\" fill=\"" + line.color + "\"/>\n";
-    text(width - 160, row - 3, "start", line.name);
+    text(legend + 30, row - 3, "start", line.name);
     row += 20;
   }
   return svg + "</svg>\n";

