@@ -110,7 +110,7 @@ TEST_CASE("simulate: lru and fifo and clock hit what a list hits") {
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
     const Reads reads = random_reads(seed, 3000, 400);
     for (const Policy policy : {Policy::lru, Policy::fifo, Policy::clock})
-      for (const std::size_t capacity : {16, 17, 100, 250, 1000})
+      for (const std::size_t capacity : {16u, 17u, 100u, 250u, 1000u})
         for (const Orders orders : some_orders) {
           INFO(seed << " " << to_string(policy) << " " << capacity << " " << orders);
           ListCache list{policy, capacity, {}, {}};
@@ -123,7 +123,7 @@ TEST_CASE("simulate: lru and fifo and clock hit what a list hits") {
 
 TEST_CASE("simulate: sets are clocks of sixteen rows") {
   const Reads reads = random_reads(3, 6000, 900);
-  for (const std::size_t capacity : {16, 31, 32, 400}) {
+  for (const std::size_t capacity : {16u, 31u, 32u, 400u}) {
     const Sets sets(capacity, reads.row_of.size());
     std::map<std::size_t, ListCache> lists;
     CHECK(equal(replay(reads, Policy::set16, capacity, all_orders),
@@ -160,7 +160,7 @@ TEST_CASE("simulate: pinned rows are the most frequent of the first half") {
 TEST_CASE("simulate: min evicts what comes again last, and no cache hits more") {
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     const Reads reads = random_reads(seed, 1500, 300);
-    for (const std::size_t capacity : {16, 40, 300})
+    for (const std::size_t capacity : {16u, 40u, 300u})
       for (const Orders orders : some_orders) {
         std::set<std::uint32_t> held;
         std::size_t i = 0;

@@ -76,11 +76,11 @@ TEST_CASE("token stream: blocks of any size give the ids of the whole text") {
   const std::string path = scratch_path("text");
   for (const char* pre_tokenizer : {gpt2, test::plain_byte_level}) {
     const bpe::Encoder encoder = encoder_of(pre_tokenizer);
-    for (const std::size_t size : {0, 1, 200, 5000, 20000}) {
+    for (const std::size_t size : {0u, 1u, 200u, 5000u, 20000u}) {
       const std::string text = text_of(size, size + 1);
       write_file(path, as_bytes(text)).value();
       const Ids expected = encoder.encode(text).value();
-      for (const std::size_t block : {1, 7, 100, 1000, 100000}) {
+      for (const std::size_t block : {1u, 7u, 100u, 1000u, 100000u}) {
         INFO(size << " in blocks of " << block);
         const Streamed all = stream(encoder, path, block);
         CHECK(all.failure.message.empty());
