@@ -52,6 +52,19 @@
 #define ENGRAM_X86_TARGETS 0
 #endif
 
+/// 1 when ThreadSanitizer watches: it knows nothing of loads that are atomic by the processor's word
+/// only.
+#if defined(__SANITIZE_THREAD__)
+#define ENGRAM_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ENGRAM_THREAD_SANITIZER 1
+#endif
+#endif
+#if !defined(ENGRAM_THREAD_SANITIZER)
+#define ENGRAM_THREAD_SANITIZER 0
+#endif
+
 // Types carry the version in their mangled name. Functions with a body worth the name also carry
 // what changes their code: the instruction set (x86-64 levels 1 to 4), -ffast-math and exceptions.
 // A program whose files were compiled with different flags so keeps one copy for each, and a file

@@ -11,7 +11,7 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// Counters of one reader. All start at 0; a reader leaves at 0 what it has not.
 struct ReadCounters {
-  static constexpr int max_orders = 8;
+  static constexpr int max_orders = 9;  ///< n-grams have at most 8 tokens
 
   Index batches = 0;         ///< submitted
   Index failed_batches = 0;  ///< that ended with another status than ok
