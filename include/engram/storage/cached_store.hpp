@@ -70,14 +70,14 @@ class CachedStore {
     /// whose rows are all there is done at once; the others are fetched from the base, those that
     /// occur more than once only once, miss_rows at a time.
     ///
-    /// Status  unsupported (index: 1) while a batch of this reader is on its way, (index:
+    /// Status  busy (index: 1) while a batch of this reader is on its way, unsupported (index:
     ///         max_readers) when the cache had no place for this reader; then the ticket is as it
     ///         was. Else the ticket has the same status when it is not ok: shape_mismatch (index:
     ///         the bytes expected), bad_row (index: its place), mismatch, or what the base says.
     ENGRAM_ALWAYS_INLINE Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes,
                                        Ticket& ticket) noexcept {
       if (state_ == nullptr) return {Code::unsupported, 0, cache_->max_readers};
-      if (state_->busy) return {Code::unsupported, 0, 1};
+      if (state_->busy) return {Code::busy, 0, 1};
       return start_batch(*cache_, *state_, rows, bytes, ticket);
     }
 

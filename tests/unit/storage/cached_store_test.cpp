@@ -166,7 +166,7 @@ void check_against_map(Index num_rows, Index codes, Index scales, Index more_byt
         if (batch.ticket.id >= 0 && random.below(3) == 0) {
           Batch second({RowId{0}}, each);
           CHECK(reader.submit(second.rows, second.bytes, second.ticket) ==
-                Status{Code::unsupported, 0, 1});
+                Status{Code::busy, 0, 1});
           CHECK(second.bytes == std::vector<std::byte>(at(each), std::byte{0x77}));
         }
         status = reader.wait(batch.ticket);
