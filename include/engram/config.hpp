@@ -52,8 +52,8 @@
 #define ENGRAM_X86_TARGETS 0
 #endif
 
-/// 1 when ThreadSanitizer watches: it knows nothing of loads that are atomic by the processor's word
-/// only.
+/// 1 when ThreadSanitizer watches: it knows nothing of loads that are atomic by the processor's
+/// word only.
 #if defined(__SANITIZE_THREAD__)
 #define ENGRAM_THREAD_SANITIZER 1
 #elif defined(__has_feature)

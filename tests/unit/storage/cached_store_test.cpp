@@ -13,8 +13,8 @@
 #include <engram/storage/table.hpp>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
-#include <optional>
 #include <set>
 #include <vector>
 
@@ -93,8 +93,10 @@ void check_against_map(Index num_rows, Index codes, Index scales, Index more_byt
   std::map<Index, std::vector<std::byte>> model;
   const auto bytes_of = [&](Index row) -> const std::vector<std::byte>& {
     std::vector<std::byte>& bytes = model[row];
-    if (bytes.empty())
-      for (Index i = 0; i < each; ++i) bytes.push_back(numbered_byte(row, i, base.edition()));
+    if (bytes.empty()) {
+      bytes.resize(at(each));
+      write_numbered_row(bytes.data(), each, row, base.edition());
+    }
     return bytes;
   };
   const auto draw = [&] {
@@ -182,9 +184,8 @@ void check_against_map(Index num_rows, Index codes, Index scales, Index more_byt
         CHECK(now.unique_rows - before.unique_rows == hits + notes.rows - fetched);
         bool right = true;
         for (std::size_t i = 0; i < rows.size(); ++i)
-          right = right && std::equal(bytes_of(to_integer(rows[i])).begin(),
-                                      bytes_of(to_integer(rows[i])).end(),
-                                      batch.bytes.begin() + static_cast<Index>(i) * each);
+          right = right && std::memcmp(bytes_of(to_integer(rows[i])).data(),
+                                       batch.bytes.data() + i * at(each), at(each)) == 0;
         CHECK(right);
         CHECK(((misses == 0) == (notes.rows == fetched)));
         for (const RowId row : rows)  // the pinned ones never go
@@ -196,8 +197,7 @@ void check_against_map(Index num_rows, Index codes, Index scales, Index more_byt
       }
       notes.fail_submit = notes.fail_wait = 0;
     }
-    const CacheReport report = cache.report();
-    CHECK(report.rows <= report.capacity_rows);
+    if (op % 16 == 0) CHECK(cache.report().rows <= cache.report().capacity_rows);
     CHECK(base.notes().open == 0);
     CHECK(base.notes().misuses == 0);
   }
@@ -533,8 +533,7 @@ TEST_CASE("cached store: no row outlives its edition") {
 TEST_CASE("cached store: in a FetchTable it gives the bits of a Table") {
   NumberedStore base(200, 36);
   HostStore in_memory = HostStore::make(200, 36).value();
-  for (Index r = 0; r < 200; ++r)
-    for (Index i = 0; i < 36; ++i) in_memory.mutable_ref()(r).codes[i] = numbered_byte(r, i, 0);
+  for (Index r = 0; r < 200; ++r) write_numbered_row(in_memory.mutable_ref()(r).codes, 36, r, 0);
   const auto table = Table<HostStore, F16Codec>::make(std::move(in_memory), {}, 18).value();
   CacheOptions options;
   options.miss_rows = 5;

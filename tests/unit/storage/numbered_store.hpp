@@ -8,19 +8,25 @@
 #include <engram/core/splitmix.hpp>
 #include <engram/storage/store.hpp>
 
+#include <cstring>
 #include <memory>
 #include <vector>
 
-inline std::byte numbered_byte(engram::Index row, engram::Index at, std::uint64_t edition) {
-  const auto word = static_cast<std::uint64_t>(row) * 4099 + static_cast<std::uint64_t>(at) / 8;
-  return static_cast<std::byte>(engram::splitmix64(word ^ edition << 56) >> (at % 8 * 8));
+/// Writes the row's bytes: a number made of its id for each eight.
+inline void write_numbered_row(std::byte* to, engram::Index size, engram::Index row,
+                               std::uint64_t edition) {
+  for (engram::Index i = 0; i < size; i += 8) {
+    const auto number = static_cast<std::uint64_t>(row) * 4099 + static_cast<std::uint64_t>(i / 8);
+    const std::uint64_t word = engram::splitmix64(number ^ edition << 56);
+    std::memcpy(to + i, &word, static_cast<std::size_t>(size - i < 8 ? size - i : 8));
+  }
 }
 
 inline bool is_numbered_row(const std::byte* bytes, engram::Index size, engram::Index row,
                             std::uint64_t edition) {
-  for (engram::Index i = 0; i < size; ++i)
-    if (bytes[i] != numbered_byte(row, i, edition)) return false;
-  return true;
+  std::byte expected[4096];
+  write_numbered_row(expected, size, row, edition);
+  return std::memcmp(bytes, expected, static_cast<std::size_t>(size)) == 0;
 }
 
 class NumberedStore {
@@ -58,7 +64,7 @@ class NumberedStore {
       misuse(pending_ || ticket.id != -1 || ids.size() < 1 || bytes.size() != ids.size() * each);
       for (engram::Index i = 0; i < ids.size(); ++i)
         misuse(engram::to_integer(ids(i)) < 0 || engram::to_integer(ids(i)) >= from_->rows_);
-      for (engram::Index i = 0; i < bytes.size(); ++i) bytes(i) = std::byte{0xEE};
+      std::memset(bytes.data(), 0xEE, static_cast<std::size_t>(bytes.size()));
       const engram::Index number = add(notes_->batches, 1);
       add(notes_->rows, ids.size());
       if (notes_->fail_submit > 0 && number % notes_->fail_submit == 0)
@@ -83,8 +89,7 @@ class NumberedStore {
       misuse(!pending_);
       const engram::Index each = from_->codes_ + from_->scales_;
       for (engram::Index r = 0; !fails_ && r < ids_.size(); ++r)
-        for (engram::Index i = 0; i < each; ++i)
-          bytes_(r * each + i) = numbered_byte(engram::to_integer(ids_(r)), i, edition_);
+        write_numbered_row(bytes_.data() + r * each, each, engram::to_integer(ids_(r)), edition_);
       pending_ = false;
       add(notes_->open, -1);
       ticket.id = -1;
