@@ -8,7 +8,7 @@
 #include <engram/storage/cache_insert.hpp>
 #include <engram/storage/host_store.hpp>
 
-#if __has_include(<unistd.h>)
+#if __has_include(<sys/mman.h>)
 #include <unistd.h>
 #endif
 
@@ -44,7 +44,7 @@ ENGRAM_BEGIN_LOOPS
 
 /// The size of a page of memory.
 inline Index memory_page_bytes() noexcept {
-#if __has_include(<unistd.h>)
+#if __has_include(<sys/mman.h>)
   return static_cast<Index>(::sysconf(_SC_PAGESIZE));
 #else
   return 64;

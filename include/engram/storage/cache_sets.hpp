@@ -7,7 +7,9 @@
 #include <engram/storage/cache_epochs.hpp>
 #include <engram/storage/cache_places.hpp>
 
+#include <cstddef>
 #include <cstring>
+#include <type_traits>
 
 ENGRAM_BEGIN_NAMESPACE
 
