@@ -107,25 +107,29 @@ class UringReads::Queue {
   void refuse(Index slot, int error) { refused_.push_back({slot, -Index{error}}); }
 
   /// Gives the system what was started. What it does not take comes back with its error, and what
-  /// lies in the ring of that becomes a request that does nothing.
+  /// lies in the ring of that becomes a request that does nothing; until the system takes it, it
+  /// lies in front of what is started next.
   void hand_over(bool wait) noexcept {
-    if (started_.empty()) return;
+    if (started_.empty() && idle_ == 0) return;
     int taken = 0;
     for (int tries = 0; tries < 16; ++tries) {
       taken = ::io_uring_submit_and_wait(&ring_->ring, wait ? 1U : 0U);
       if (taken != -EINTR && taken != -EAGAIN && taken != -EBUSY) break;
     }
-    const auto first = static_cast<std::size_t>(taken > 0 ? taken : 0);
-    for (std::size_t i = first; i < started_.size(); ++i) {
+    const auto gone = static_cast<std::size_t>(taken > 0 ? taken : 0);
+    const std::size_t in_ring = idle_ + started_.size();
+    for (std::size_t i = gone > idle_ ? gone - idle_ : 0; i < started_.size(); ++i) {
       refuse(static_cast<Index>(started_[i]->user_data), taken < 0 ? -taken : EAGAIN);
       ::io_uring_prep_nop(started_[i]);
       started_[i]->user_data = nobody;
     }
     started_.clear();
+    idle_ = in_ring - gone;
   }
 
   std::unique_ptr<Ring> ring_;
   std::vector<io_uring_sqe*> started_;
+  std::size_t idle_ = 0;  // requests that do nothing and that the system has not taken yet
   std::vector<DiskDone> refused_;
   Index open_ = 0;
   Status status_;
