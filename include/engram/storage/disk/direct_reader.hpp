@@ -292,6 +292,11 @@ class DirectReader {
       return memory->data() + slot * source.read_bytes;
     }
 
+    /// The bytes without which a read is not over: a checksum is of a whole page.
+    Index needed_of(const PlannedRead& read) const noexcept {
+      return source.verify == Verify::off ? read.needed : page_up(read.needed);
+    }
+
     /// One read is over: its rows are copied, or the rest of it is asked for, or its batch fails.
     void take(const DiskDone& over) noexcept {
       Slot& slot = slots[static_cast<std::size_t>(over.slot)];
@@ -301,7 +306,7 @@ class DirectReader {
         counters.bytes += over.result;
         slot.filled += over.result;
       }
-      if (batch.status.ok() && slot.filled < read.needed) {
+      if (batch.status.ok() && slot.filled < needed_of(read)) {
         const Status again = may_go_on(over.result, slot);
         if (again.ok()) {
           // What is read past the cache begins at a page.
@@ -326,7 +331,7 @@ class DirectReader {
         struct stat file {};
         const int descriptor = source.files[static_cast<std::size_t>(slot.read->file)].descriptor();
         if (::fstat(descriptor, &file) != 0) return {Code::io, errno};
-        if (file.st_size < slot.read->offset + slot.read->needed) return {Code::corrupt};
+        if (file.st_size < slot.read->offset + needed_of(*slot.read)) return {Code::corrupt};
       }
       if (++slot.retries > most_retries)
         return {Code::io, result < 0 ? static_cast<std::int32_t>(-result) : EIO};
