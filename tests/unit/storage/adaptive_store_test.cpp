@@ -100,6 +100,14 @@ TEST_CASE("adaptive store: rows of random tables are what the files hold, in mem
   }
 }
 
+TEST_CASE("adaptive store: a row at each of the 4096 places in a page, in memory or not") {
+  const RandomTable table = table_at_every_place();
+  const auto store = Store::open(table.segments, threads(), 16).value();
+  check_all_rows(store, table);
+  (void)forget(table);
+  check_all_rows(store, table);
+}
+
 TEST_CASE("adaptive store: warm rows are copied, cold ones come from the disk, and it notices") {
   const RandomTable table = pages(3000);
   if (!starts_cold(table)) return;
@@ -169,6 +177,36 @@ TEST_CASE("adaptive store: bad calls are refused, and batches may be on the way 
     CHECK((status.ok() || status == Status{Code::io, ECANCELED, -1}));
     if (status.ok()) CHECK(first == expected(table, rows));
   }
+}
+
+TEST_CASE("adaptive store: more batches than allowed are refused until one is at rest") {
+  const RandomTable table = pages(2000);
+  if (!starts_cold(table)) return;
+  const auto store = Store::open(table.segments, ThreadReads::make(1).value(), 64).value();
+  if (!is_told(store)) return;
+  auto reader = store.reader();
+  Random random(5);
+  expect_rows(reader, table, random_rows(table, 100, random));  // now it knows that rows are cold
+  const std::vector<RowId> rows = random_rows(table, 16, random);
+  std::string bytes[6];
+  Ticket tickets[6];
+  const auto submit = [&](int b) {
+    bytes[b].assign(16 * 4096, '?');
+    return reader.submit(view(rows), view(bytes[b]), tickets[b]);
+  };
+  for (int b = 0; b < 4; ++b) REQUIRE(submit(b).ok());
+  CHECK(submit(4) == Status{Code::busy, 0, 4});
+  // Those that are given up are on the way until their reads are over.
+  for (int b = 0; b < 4; ++b) reader.cancel(tickets[b]);
+  Status submitted;
+  do {
+    submitted = submit(5);
+    REQUIRE((submitted.ok() || submitted == Status{Code::busy, 0, 4}));
+  } while (!submitted.ok());
+  CHECK(reader.wait(tickets[5]).ok());
+  const bool is_right = bytes[5] == expected(table, rows);
+  CHECK(is_right);
+  CHECK(reader.counters().batches == 6);
 }
 
 TEST_CASE("adaptive store: a file cut off while open is a status under a guard") {

@@ -119,6 +119,49 @@ inline std::string expected(const RandomTable& table, const std::vector<RowId>& 
   return bytes;
 }
 
+/// A row at each of the 4,096 places in a page, 4,097 bytes apart; the file ends with the last one,
+/// inside of a page.
+inline RandomTable table_at_every_place() {
+  RandomTable table;
+  table.rows = 4096;
+  table.row_bytes = 264;
+  RowExtent codes;
+  codes.path = scratch_path("places");
+  codes.rows = table.rows;
+  codes.stride = 4097;
+  codes.bytes = table.row_bytes;
+  codes.offset = 4096 - 263;
+  Random random(11);
+  std::string bytes(at(codes.offset + span_of(codes)), '-');
+  for (Index row = 0; row < table.rows; ++row)
+    for (Index b = 0; b < table.row_bytes; ++b)
+      bytes[at(codes.offset + row * 4097 + b)] = static_cast<char>(random.bits() >> 40);
+  table.files[codes.path] = std::move(bytes);
+  table.segments = {{codes, {}}};
+  table.write();
+  return table;
+}
+
+/// All rows of a table, in batches of 512, in another order.
+template <class Store>
+void check_all_rows(const Store& store, const RandomTable& table) {
+  auto reader = store.reader();
+  Index wrong = 0;
+  for (Index first = 0; first < table.rows; first += 512) {
+    std::vector<RowId> rows;
+    for (Index i = first; i < std::min(table.rows, first + 512); ++i)
+      rows.push_back(RowId{i * 1733 % table.rows});
+    std::string bytes(rows.size() * at(table.each()), '?');
+    Ticket ticket;
+    REQUIRE(reader.submit(view(rows), view(bytes), ticket).ok());
+    REQUIRE(reader.wait(ticket).ok());
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      wrong += bytes.compare(i * at(table.each()), at(table.each()),
+                             table.row(to_integer(rows[i]))) != 0;
+  }
+  CHECK(wrong == 0);
+}
+
 /// Rows of random tables are what the files hold, batch after batch and several at a time.
 template <class MakeReads>
 void check_random_tables(const MakeReads& make, std::uint64_t seeds) {

@@ -3,6 +3,7 @@
 // files, the system or the caller do what they should not.
 #include "direct_case.hpp"
 
+#include <engram/codec/fp8.hpp>
 #include <engram/codec/plain.hpp>
 #include <engram/storage/disk/thread_reads.hpp>
 #include <engram/storage/fetch_table.hpp>
@@ -143,6 +144,11 @@ TEST_CASE("direct store: a row at every place in a page, and at the file's end")
     INFO("offset " << offset);
     REQUIRE(bytes == expected(table, rows));
   }
+}
+
+TEST_CASE("direct store: a row at each of the 4096 places in a page") {
+  const RandomTable table = table_at_every_place();
+  check_all_rows(Store::open(table.segments, threads(), depth(16)).value(), table);
 }
 
 TEST_CASE("direct store: each page is read once, and neighbours together") {
@@ -453,6 +459,45 @@ TEST_CASE("direct store: through a table, the bits of a mapped one") {
   REQUIRE(mapped.gather(rows, View<float, 2>(a.data(), 100, 48)).ok());
   REQUIRE(fetched.gather(rows, View<float, 2>(b.data(), 100, 48)).ok());
   CHECK(std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
+}
+
+TEST_CASE("direct store: every fp8 code under every scale has the bits of a mapped table") {
+  // Row r has the 256 codes, NaN and -0 among them, under scales of r; 255 is NaN.
+  RandomTable table;
+  table.rows = table.row_bytes = 256;
+  table.scale_bytes = 8;
+  RowExtent codes;
+  codes.path = scratch_path("fp8");
+  codes.rows = codes.bytes = 256;
+  codes.stride = 264;
+  RowExtent scales = codes;
+  scales.offset = 256;
+  scales.bytes = 8;
+  std::string& bytes = table.files[codes.path];
+  for (int r = 0; r < 256; ++r) {
+    for (int c = 0; c < 256; ++c) bytes += static_cast<char>(c);
+    bytes.append(8, static_cast<char>(r));
+  }
+  table.segments = {{codes, scales}};
+  table.write();
+  const auto mapped =
+      Table<MmapStore, Fp8Codec>::make(MmapStore::open(table.segments).value(), {}, 256).value();
+  const auto store = Store::open(table.segments, threads(), depth(8)).value();
+  std::vector<std::byte> memory(at(FetchTable<Store, Fp8Codec>::memory_bytes(store, 256)));
+  auto fetched =
+      FetchTable<Store, Fp8Codec>::make(
+          store, {}, 256, View<std::byte, 1>(memory.data(), static_cast<Index>(memory.size())))
+          .value();
+  std::vector<std::int64_t> ids(256);
+  for (std::size_t i = 0; i < 256; ++i) ids[i] = static_cast<std::int64_t>(i * 37 % 256);
+  const View<const std::int64_t, 2> rows(ids.data(), 256, 1);
+  std::vector<float> a(256 * 256), b(256 * 256, 1.0f);
+  REQUIRE(mapped.gather(rows, View<float, 2>(a.data(), 256, 256)).ok());
+  REQUIRE(fetched.gather(rows, View<float, 2>(b.data(), 256, 256)).ok());
+  CHECK(std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
+  Index nans = 0;
+  for (const float value : b) nans += value != value;
+  CHECK(nans == 255 * 2 + 256);
 }
 
 TEST_CASE("direct store: the depth is measured where the table is large enough to say anything") {

@@ -45,6 +45,16 @@ TEST_CASE("io_uring: rows of random tables are what the files hold") {
   check_random_tables([] { return UringReads::make().value(); }, 25);
 }
 
+TEST_CASE("io_uring: a row at each of the 4096 places in a page") {
+  if (!is_allowed()) return;
+  const RandomTable table = table_at_every_place();
+  DirectOptions options;
+  options.depth = 32;
+  check_all_rows(
+      DirectStore<UringReads>::open(table.segments, UringReads::make().value(), options).value(),
+      table);
+}
+
 TEST_CASE("io_uring: a file cut off while open is a status") {
   if (!is_allowed()) return;
   const RandomTable table = pages(100);

@@ -62,6 +62,11 @@ class AdaptiveReader {
     free->status = {};
     free->is_open = false;
     if (status.ok() && copied < rows.size()) status = read_rest(rows, bytes, copied, *free);
+    if (status.code == Code::busy) {  // batches that were given up are still on the way
+      --counters_.batches;
+      counters_.rows -= rows.size();
+      return status;
+    }
     if (!status.ok() && free->is_open) direct_.cancel(free->direct);
     free->is_open = free->is_open && status.ok();
     if (free->is_open) {
