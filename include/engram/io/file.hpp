@@ -157,11 +157,17 @@ Result<void> write_file_with(const std::string& path, Sync sync, const Body& bod
   std::error_code error;
   bool created = false;
   fs::path target(path);
-  if (fs::is_symlink(fs::symlink_status(target, error))) {
+  const auto failed = [&] { return file_failure("write", path, error.value()); };
+  const fs::file_status named = fs::symlink_status(target, error);
+  if (!fs::status_known(named)) return failed();
+  if (fs::is_symlink(named)) {
     target = fs::canonical(target, error);
-    if (error) return write_in_place(path, body, sync, created);
+    if (error == std::errc::no_such_file_or_directory)
+      return write_in_place(path, body, sync, created);
+    if (error) return failed();
   }
   const fs::file_status there = fs::status(target, error);
+  if (!fs::status_known(there)) return failed();
   if (fs::is_directory(there)) return file_failure("write", path, EISDIR);
   if (fs::exists(there) && !fs::is_regular_file(there))
     return write_in_place(path, body, sync, created);
@@ -176,7 +182,14 @@ Result<void> write_file_with(const std::string& path, Sync sync, const Body& bod
       return file_failure("write", path, written.status().system_error);
   }
   if (!created) return file_failure("write", path, EEXIST);
-  if (fs::exists(there)) fs::permissions(partial, there.permissions(), error);
+  error.clear();
+  if (fs::exists(there) && fs::status(partial, error).permissions() != there.permissions()) {
+    fs::permissions(partial, there.permissions(), error);
+    if (error) {
+      std::remove(partial.c_str());
+      return failed();
+    }
+  }
   fs::rename(partial, target, error);
   if (error) {
     std::remove(partial.c_str());

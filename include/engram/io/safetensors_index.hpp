@@ -145,7 +145,9 @@ inline Result<void> SafetensorsIndex::open_all() {
     if (entry->path().extension() == ".safetensors") paths.push_back(entry->path().string());
   if (error) return file_failure("read", path_, error.value());
   const std::string lone = (fs::path(path_) / "model.safetensors").string();
-  if (fs::exists(fs::symlink_status(lone, error))) paths = {lone};
+  const fs::file_status there = fs::symlink_status(lone, error);
+  if (!fs::status_known(there)) return file_failure("read", lone, error.value());
+  if (fs::exists(there)) paths = {lone};
   if (paths.empty())
     return fail(Code::io,
                 {path_, ": no model.safetensors.index.json and no *.safetensors is there"}, -1,
@@ -166,8 +168,10 @@ inline Result<SafetensorsIndex> SafetensorsIndex::open(const std::string& direct
       (std::filesystem::path(directory) / "model.safetensors.index.json").string();
   std::error_code error;
   // Also a link that leads nowhere is an index, one that cannot be read.
-  const bool listed = std::filesystem::exists(std::filesystem::symlink_status(list, error));
-  const Result<void> opened = listed ? index.open_listed(list) : index.open_all();
+  const std::filesystem::file_status there = std::filesystem::symlink_status(list, error);
+  if (!std::filesystem::status_known(there)) return file_failure("read", list, error.value());
+  const Result<void> opened =
+      std::filesystem::exists(there) ? index.open_listed(list) : index.open_all();
   if (!opened.ok()) return opened.failure();
   return index;
 }

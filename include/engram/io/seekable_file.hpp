@@ -53,6 +53,7 @@ class SeekableFile {
 
   /// Reads `bytes` bytes from `offset` on; gives how many there were, less only at the end.
   Result<Index> read(Index offset, void* to, Index bytes) {
+    std::clearerr(file_.get());  // what failed once may work now
     errno = 0;
     if (!seek(offset, SEEK_SET)) return file_failure("read", path_, errno);
     const auto wanted = static_cast<std::size_t>(bytes);
