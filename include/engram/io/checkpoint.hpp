@@ -140,7 +140,7 @@ class Checkpoint {
   /// Fails with mismatch (a tensor is missing, of another type or shape, or not asked for),
   /// shape_mismatch (memory that is not as large as its shape; index: the bytes expected), corrupt
   /// (damaged), or io; the last two while the tensors are read, which is after the check, when the
-  /// file changes or fails in between: then a part may be written.
+  /// file fails in between or gives other bytes than it did: then a part may be written.
   /// Cost  two passes over the file.
   Result<void> read(std::span<const CheckpointTensor> tensors,
                     OtherTensors others = OtherTensors::refuse);
@@ -155,13 +155,16 @@ class Checkpoint {
   Result<void> check_tensors(std::span<const CheckpointTensor> tensors, OtherTensors others) const;
   Result<void> check_tensor(const CheckpointTensor& tensor) const;
   Result<void> check_digest();
-  Result<void> read_rows(Index offset, const View<std::byte, 2>& to);
+  /// `digest`: the XXH3 of what was read.
+  Result<void> read_rows(Index offset, const View<std::byte, 2>& to, XXH64_hash_t& digest);
   Result<void> read_bytes(Index offset, std::byte* to, Index bytes);
 
   SafetensorsFile header_;
   SeekableFile input_;
   CheckpointInfo info_;
-  std::vector<std::byte> block_;  // what is read and not yet where it belongs
+  std::vector<std::byte> block_;       // what is read and not yet where it belongs
+  XXH64_hash_t front_ = 0;             // XXH3 of what open() read
+  std::vector<XXH64_hash_t> tensors_;  // of each tensor as it was checked
 };
 
 namespace checkpoint_format {
@@ -245,6 +248,11 @@ inline Result<Checkpoint> Checkpoint::open(const std::string& path,
   Result<SafetensorsFile> header = SafetensorsFile::parse(text, size.value(), path);
   if (!header.ok()) return header.failure();
   Checkpoint checkpoint(std::move(header).value(), std::move(input).value());
+  XXH3_state_t front;
+  XXH3_64bits_reset(&front);
+  XXH3_64bits_update(&front, first, sizeof first);
+  XXH3_64bits_update(&front, text.data(), text.size());
+  checkpoint.front_ = XXH3_64bits_digest(&front);
   if (Result<void> known = checkpoint.read_info(layout_digest); !known.ok()) return known.failure();
   return checkpoint;
 }
@@ -336,38 +344,66 @@ inline Result<void> Checkpoint::read_bytes(Index offset, std::byte* to, Index by
 }
 
 inline Result<void> Checkpoint::check_digest() {
-  const Index end = header_.tensors().back().file_offset;
+  const auto damaged = [&] {
+    return fail(Code::corrupt,
+                {header_.path(), ": damaged, its XXH3 is not the one saved with it"});
+  };
   XXH3_state_t running;
   XXH3_64bits_reset(&running);
   block_.resize(static_cast<std::size_t>(block_bytes));
-  for (Index at = 0; at < end; at += block_bytes) {
-    const Index bytes = std::min(block_bytes, end - at);
-    if (Result<void> read = read_bytes(at, block_.data(), bytes); !read.ok()) return read;
-    XXH3_64bits_update(&running, block_.data(), static_cast<std::size_t>(bytes));
-  }
+  Index at = 0;
+  const auto read_up_to = [&](Index end, XXH64_hash_t& digest) -> Result<void> {
+    XXH3_state_t part;
+    XXH3_64bits_reset(&part);
+    for (Index bytes = 0; at < end; at += bytes) {
+      bytes = std::min(block_bytes, end - at);
+      if (Result<void> read = read_bytes(at, block_.data(), bytes); !read.ok()) return read;
+      XXH3_64bits_update(&running, block_.data(), static_cast<std::size_t>(bytes));
+      XXH3_64bits_update(&part, block_.data(), static_cast<std::size_t>(bytes));
+    }
+    digest = XXH3_64bits_digest(&part);
+    return {};
+  };
+  const std::vector<TensorInfo>& tensors = header_.tensors();
+  XXH64_hash_t front = 0;
+  if (Result<void> read = read_up_to(tensors.front().file_offset, front); !read.ok()) return read;
+  if (front != front_) return damaged();
+  tensors_.assign(tensors.size(), 0);
+  for (std::size_t t = 0; t + 1 < tensors.size(); ++t)
+    if (Result<void> read = read_up_to(tensors[t].file_offset + tensors[t].bytes, tensors_[t]);
+        !read.ok())
+      return read;
   XXH64_canonical_t saved;
   Result<void> read =
-      read_bytes(end, reinterpret_cast<std::byte*>(saved.digest), checkpoint_format::digest_bytes);
+      read_bytes(at, reinterpret_cast<std::byte*>(saved.digest), checkpoint_format::digest_bytes);
   if (!read.ok()) return read;
-  if (XXH64_hashFromCanonical(&saved) == XXH3_64bits_digest(&running)) return {};
-  return fail(Code::corrupt, {header_.path(), ": damaged, its XXH3 is not the one saved with it"});
+  if (XXH64_hashFromCanonical(&saved) != XXH3_64bits_digest(&running)) return damaged();
+  tensors_.back() = XXH3_64bits(saved.digest, sizeof saved.digest);
+  return {};
 }
 
-inline Result<void> Checkpoint::read_rows(Index offset, const View<std::byte, 2>& to) {
+inline Result<void> Checkpoint::read_rows(Index offset, const View<std::byte, 2>& to,
+                                          XXH64_hash_t& digest) {
   const Index row_bytes = to.extent(1);
-  if (to.size() == 0) return {};
-  if (to.extent(0) == 1 || to.stride(0) == row_bytes)
-    return read_bytes(offset, to.data(), to.size());
+  if (to.size() == 0 || to.extent(0) == 1 || to.stride(0) == row_bytes) {
+    if (Result<void> read = read_bytes(offset, to.data(), to.size()); !read.ok()) return read;
+    digest = XXH3_64bits(to.data(), static_cast<std::size_t>(to.size()));
+    return {};
+  }
+  XXH3_state_t running;
+  XXH3_64bits_reset(&running);
   const Index most = std::max<Index>(1, block_bytes / row_bytes);
   block_.resize(static_cast<std::size_t>(most * row_bytes));
   for (Index row = 0; row < to.extent(0); row += most) {
     const Index rows = std::min(most, to.extent(0) - row);
     Result<void> read = read_bytes(offset + row * row_bytes, block_.data(), rows * row_bytes);
     if (!read.ok()) return read;
+    XXH3_64bits_update(&running, block_.data(), static_cast<std::size_t>(rows * row_bytes));
     for (Index i = 0; i < rows; ++i)
       std::memcpy(&to(row + i, 0), block_.data() + i * row_bytes,
                   static_cast<std::size_t>(row_bytes));
   }
+  digest = XXH3_64bits_digest(&running);
   return {};
 }
 
@@ -376,8 +412,13 @@ inline Result<void> Checkpoint::read(std::span<const CheckpointTensor> tensors,
   if (Result<void> fits = check_tensors(tensors, others); !fits.ok()) return fits;
   if (Result<void> whole = check_digest(); !whole.ok()) return whole;
   for (const CheckpointTensor& tensor : tensors) {
-    const Index offset = header_.find(tensor.name)->file_offset;
-    if (Result<void> read = read_rows(offset, tensor.rows); !read.ok()) return read;
+    const TensorInfo* const there = header_.find(tensor.name);
+    XXH64_hash_t digest = 0;
+    if (Result<void> read = read_rows(there->file_offset, tensor.rows, digest); !read.ok())
+      return read;
+    if (digest != tensors_[static_cast<std::size_t>(there - header_.tensors().data())])
+      return fail(Code::corrupt, {header_.path(), ": tensor ", quote_name(tensor.name),
+                                  " was read as other bytes than those that were checked"});
   }
   return {};
 }
