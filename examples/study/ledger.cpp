@@ -51,13 +51,13 @@ Result<Ledger> Ledger::open(const std::string& path, const std::string& settings
   left.remove_prefix(ledger.text_.size());
   for (Index number = 3; !left.empty(); ++number) {
     const std::size_t end = left.find('\n');
-    const bool is_whole = end != left.npos;
+    const bool page_is_good = end != left.npos;
     std::string_view line = left.substr(0, end);
-    left.remove_prefix(is_whole ? end + 1 : left.size());
+    left.remove_prefix(page_is_good ? end + 1 : left.size());
     Entry entry;
     entry.trial.variant = take_field(line);
     Outcome& o = entry.outcome;
-    if (!is_whole || !take(line, entry.trial.rate) || !take(line, entry.trial.seed) ||
+    if (!page_is_good || !take(line, entry.trial.rate) || !take(line, entry.trial.seed) ||
         !take(line, o.total) || !take(line, o.active) || !take(line, o.choice) ||
         !take(line, o.loss) || !take(line, o.seconds) || !line.empty())
       return fail(Code::corrupt, {path, ": line ", number, " is no result"}, number);

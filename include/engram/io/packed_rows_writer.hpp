@@ -29,7 +29,8 @@ class PackedWriter {
   /// The next rows, layer after layer, each its codes, then its scales.
   ///
   /// Fails with invalid_config, and nothing is taken, for bytes that are no whole rows or more than
-  /// are missing; with io: what is on the disk is for another writer to go on from.
+  /// are missing; with io, from then on always: what is on the disk is for another writer to go on
+  /// from.
   Result<void> append(Bytes rows);
 
   /// Syncs, reads all pages back and compares their checksums, writes the header, syncs, renames.
@@ -75,21 +76,32 @@ class PackedWriter {
 
 inline Result<Index> PackedWriter::pages_there() const {
   std::error_code error;
-  if (!std::filesystem::exists(part_, error)) return Index{-1};
+  const std::filesystem::file_status there = std::filesystem::status(part_, error);
+  if (!std::filesystem::status_known(there)) return file_failure("read", part_, error.value());
+  if (!std::filesystem::exists(there)) return Index{-1};
   Result<SeekableFile> file = SeekableFile::open(part_);
   if (!file.ok()) return file.failure();
-  std::byte page[packed_format::page_bytes];
+  const Result<Index> size = file.value().size();
+  if (!size.ok()) return size.failure();
+  if (size.value() < packed_format::page_bytes) return Index{-1};  // stopped at once
+  std::byte page[packed_format::page_bytes] = {};
   const Result<Index> got = file.value().read(0, page, packed_format::page_bytes);
   if (!got.ok()) return got.failure();
-  if (got.value() < packed_format::page_bytes) return Index{-1};  // stopped at once
-  // Killed between its last header and its name, it has the header of a finished file.
-  const bool finished = std::memcmp(page, packed_format::magic, sizeof packed_format::magic) == 0;
-  const Result<PackedInfo> found = packed_format::parse_header(page, finished, part_);
-  if (!found.ok() || !(found.value() == info_))
+  // Killed between its last header and its name, it has the header of a finished file; killed while
+  // that was written, something of both.
+  const std::vector<std::byte> begun = packed_format::header(info_, false);
+  const std::vector<std::byte> ended = packed_format::header(info_, true);
+  bool is_ours = true;
+  for (std::size_t b = 0; b < begun.size(); ++b)
+    is_ours = is_ours && (page[b] == begun[b] || page[b] == ended[b]);
+  if (!is_ours) {
+    const bool finished = std::memcmp(page, packed_format::magic, sizeof packed_format::magic) == 0;
+    const Result<PackedInfo> found = packed_format::parse_header(page, finished, part_);
     return fail(Code::mismatch,
                 {part_, ": not the beginning of these rows",
                  found.ok() ? std::string() : sentence({" (", found.message(), ")"}),
                  "; remove it to begin anew"});
+  }
   const Result<Index> damaged = packed_format::first_damaged(file.value(), 1, pages());
   if (!damaged.ok()) return damaged.failure();
   return damaged.value() - 1;
@@ -137,6 +149,7 @@ inline Result<PackedWriter> PackedWriter::open(const std::string& path, const Pa
 }
 
 inline Result<void> PackedWriter::append(Bytes rows) {
+  if (const int error = file_->error(); error != 0) return file_failure("write", part_, error);
   const Index each = info_.row_bytes + info_.scale_bytes;
   const Index count = rows.size() / each;
   if (rows.size() % each != 0 || count > this->rows() - done_)
