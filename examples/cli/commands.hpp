@@ -29,5 +29,6 @@ Command add_pack(CLI::App& program);
 Command add_verify(CLI::App& program);
 Command add_plan(CLI::App& program);
 Command add_simulate(CLI::App& program);
+Command add_bench_read(CLI::App& program);
 
 }  // namespace engram::cli

@@ -22,7 +22,7 @@ int main(int argc, char** argv) {
   const std::vector<Command> commands = {
       add_layout(program), add_address(program), add_normalize(program), add_token_map(program),
       add_encode(program), add_trace(program),   add_inspect(program),   add_pack(program),
-      add_verify(program), add_plan(program),    add_simulate(program)};
+      add_verify(program), add_plan(program),    add_simulate(program),  add_bench_read(program)};
   try {
     program.parse(argc, argv);
     for (const Command& command : commands) {

@@ -496,6 +496,46 @@ says "--manifest-rows is 0" 1 simulate --trace abc.trace --manifest x --manifest
 says "leave --sample out" 1 simulate --trace abc.trace --sample 2 --manifest x --manifest-rows 5
 for option in --csv --svg; do says "does/not" 1 simulate --trace abc.trace "$option" does/not/exist; done
 says "does/not" 1 simulate --trace abc.trace --manifest does/not/exist --manifest-rows 1
+# bench read: figures differ from run to run, their names do not
+bench() { run "$1" bench read --seconds 0.2 "${@:2}"; }
+members() { # members NAME...: the last output has each of them
+  local name
+  for name in "$@"; do
+    checks=$((checks + 1))
+    grep -qF -- "\"$name\":" out || { echo "FAILED: bench prints no '$name'"; failed=$((failed + 1)); }
+  done
+}
+bench 0 pk/rows
+members path rows row_bytes bytes ids free_memory load placement compared_rows sections device cold faults token adaptive changes overlap warm counters recommended
+grep -qF '{"path":"pk/rows","made_bytes":null,"rows":5,"row_bytes":4,"scale_bytes":1,' out || { echo "FAILED: bench: $(cat out)"; failed=$((failed + 1)); }
+grep -qE '"reader":"direct, io_uring"' out || { echo "FAILED: bench without a word on io_uring"; failed=$((failed + 1)); }
+bench 0 pk/rows --layer 5 --ids uniform --rows-per-token 3 --format text
+grep -qF "3 rows of 5 bytes" out && grep -q "^Recommended" out || { echo "FAILED: bench --format text: $(cat out)"; failed=$((failed + 1)); }
+bench 0 st/one # codes and scales apart
+members compared_rows
+bench 0 --make 8388608 --in .
+grep -qF '"path":null,"made_bytes":8' out || { echo "FAILED: bench --make: $(cat out)"; failed=$((failed + 1)); }
+[ -z "$(find . -name 'engram-bench*')" ] || { echo "FAILED: bench --make left a file"; failed=$((failed + 1)); }
+: >empty
+for bad in "empty" "no/such/file" "pk" "/dev/null" "pk/cut"; do says "$bad" 1 bench read --seconds 0.2 "$bad"; done
+says "2 tables, expected one; name it by --layer" 1 bench read st/two
+says "0 tables of that layer" 1 bench read st/two --layer 8
+says "no rows of layer 4" 1 bench read pk/rows --layer 4
+says "--rows-per-token is 0" 1 bench read pk/rows --rows-per-token 0
+says "--rows-per-token is 32769" 1 bench read pk/rows --rows-per-token 32769
+says "--seconds is 0" 1 bench read pk/rows --seconds 0
+says "--seconds is nan" 1 bench read pk/rows --seconds nan
+says "'x' is no number" 2 bench read pk/rows --seconds x
+says "--rows-per-token" 2 bench read pk/rows --rows-per-token 4x
+says "--ids" 2 bench read pk/rows --ids normal
+says "a file, or --make with --in" 2 bench read
+says "excludes" 2 bench read pk/rows --make 8388608 --in .
+says "requires --in" 2 bench read --make 8388608
+says "requires --make" 2 bench read --in .
+says "a table of 8191 bytes" 1 bench read --make 8191 --in .
+says "twice the table" 1 bench read --make 900000000000000 --in .
+says "no/such" 1 bench read --make 8388608 --in no/such
+says "subcommand" 2 bench
 
 says "subcommand" 2
 run 0 --help
