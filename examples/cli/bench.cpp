@@ -12,6 +12,7 @@
 #include <engram/io/packed_rows.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>

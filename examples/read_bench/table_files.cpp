@@ -49,6 +49,18 @@ void advise_mappings(ino_t inode, const FileRange& part, int advice) {
   }
 }
 
+/// Has what is in memory put into the page tables.
+void map_pages(const RowExtent& extent, const FileRange& range) {
+#if defined(MADV_POPULATE_READ)
+  const OpenFile file(extent.path);
+  struct stat found {};
+  if (file.descriptor >= 0 && ::fstat(file.descriptor, &found) == 0)
+    advise_mappings(found.st_ino, range, MADV_POPULATE_READ);
+#else
+  (void)extent, (void)range;
+#endif
+}
+
 Result<void> read_range(const RowExtent& extent, const FileRange& range) {
   const OpenFile file(extent.path);
   if (file.descriptor < 0) return disk::open_failure("open", extent.path, errno);
@@ -61,11 +73,6 @@ Result<void> read_range(const RowExtent& extent, const FileRange& range) {
     if (got == 0) return fail(Code::corrupt, {extent.path, ": cut off while it was read"});
     at += got;
   }
-#if defined(MADV_POPULATE_READ)
-  struct stat found {};
-  if (::fstat(file.descriptor, &found) == 0)
-    advise_mappings(found.st_ino, range, MADV_POPULATE_READ);
-#endif
   return {};
 }
 
@@ -103,20 +110,28 @@ void TableFiles::forget() const {
 }
 
 Result<void> TableFiles::read(const RowWindow& window) const {
+  struct Part {
+    const RowExtent* extent;
+    FileRange range;
+  };
+  std::vector<Part> parts;
   Index first = 0;
   for (const TableSegment& segment : segments_) {
     const Index begin = std::max(window.first - first, Index{0});
     const Index end = std::min(window.first + window.rows - first, segment.codes.rows);
     first += segment.codes.rows;
     if (begin >= end) continue;
-    for (const RowExtent* extent : {&segment.codes, &segment.scales}) {
-      if (extent == &segment.scales && !segment.has_scales()) continue;
-      const Result<void> read =
-          read_range(*extent, {extent->offset + offset_of(*extent, begin),
-                               extent->offset + offset_of(*extent, end - 1) + extent->bytes});
-      if (!read.ok()) return read;
-    }
+    for (const RowExtent* extent : {&segment.codes, &segment.scales})
+      if (extent == &segment.codes || segment.has_scales())
+        parts.push_back({extent,
+                         {extent->offset + offset_of(*extent, begin),
+                          extent->offset + offset_of(*extent, end - 1) + extent->bytes}});
   }
+  for (const Part& part : parts)
+    if (const Result<void> read = read_range(*part.extent, part.range); !read.ok()) return read;
+  // What somebody else had the system drop meanwhile would come back one page at a time.
+  if (resident_share(window) > 0.99)
+    for (const Part& part : parts) map_pages(*part.extent, part.range);
   return {};
 }
 

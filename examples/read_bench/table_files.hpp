@@ -30,8 +30,8 @@ class TableFiles {
   /// those of the cache.
   void forget() const;
 
-  /// Reads the window, so that it is in memory as long as the system has room, and has it in the
-  /// page tables of this process's mappings too. Fails with io.
+  /// Reads the window, so that it is in memory as long as the system has room and nobody has it
+  /// dropped; then it is also in the page tables of this process's mappings. Fails with io.
   Result<void> read(const RowWindow& window) const;
 
   /// The share of some rows of the window, spread over it, that are in memory; -1: the system does

@@ -89,9 +89,12 @@ Result<Section> measure_warm(Bench& bench) {
   if (!store.ok()) return store.failure();
   if (const Result<void> read = bench.files.read(all); !read.ok()) return read.failure();
   const double share = bench.files.resident_share(all);
-  if (share >= 0 && share < 0.99)
-    section.note = sentence({"only ", static_cast<Index>(100 * share),
-                             " % of the table stayed in memory after it was read"});
+  if (share < 0.99) {
+    section.note = share < 0 ? "not measured: the system does not say whether the file is in memory"
+                             : sentence({"not measured: only ", static_cast<Index>(100 * share),
+                                         " % of the table stayed in memory after it was read"});
+    return section;
+  }
   for (const Index each : batch_sizes)
     if (const Result<void> measured = measure_size(bench, store.value(), each, section);
         !measured.ok())
