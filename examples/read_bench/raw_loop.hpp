@@ -35,7 +35,7 @@ class RawLoop {
 class PageMemory {
  public:
   explicit PageMemory(Index pages)
-      : memory_(HostMemory::make(pages * disk_page_bytes, Pages::ordinary).value()) {}
+      : memory_(HostMemory::make(pages * disk_page_bytes, {.pages = Pages::ordinary}).value()) {}
   std::byte* page(Index number) noexcept { return memory_.data() + number * disk_page_bytes; }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <engram/storage/disk/read_plan.hpp>
 #include <engram/storage/disk/residency.hpp>
+#include <engram/storage/page_advice.hpp>
 
 #include <algorithm>
 #include <fstream>
@@ -143,8 +144,10 @@ double TableFiles::resident_share(const RowWindow& window) const {
   const Index looked_at = std::min<Index>(window.rows, 1024);
   Index found = 0;
   for (Index i = 0; i < looked_at; ++i)
-    found +=
-        is_resident(probe_.ref()(window.first + i * (window.rows / looked_at)).codes, 1) ? 1 : 0;
+    found += is_in_memory(probe_.ref()(window.first + i * (window.rows / looked_at)).codes, 1,
+                          system_page_bytes())
+                 ? 1
+                 : 0;
   return static_cast<double>(found) / static_cast<double>(looked_at);
 }
 
