@@ -82,8 +82,10 @@ std::string charts_of(const std::vector<std::vector<Point>>& curves) {
     theirs.push_back(std::move(line));
   }
   constexpr const char *x = "per cent of the sparse parameters that experts have",
-                       *y = "nats, against experts alone; bars: standard error";
-  return chart::svg_file({chart::line_chart(ours, x, y), chart::line_chart(theirs, x, y)});
+                       *with_bars = "nats, against experts alone; bars: standard error",
+                       *without = "nats, against experts alone";
+  return chart::svg_file(
+      {chart::line_chart(ours, x, with_bars), chart::line_chart(theirs, x, without)});
 }
 
 void print_budget(Index budget, float rate, const std::vector<Point>& curve, const Study& study) {
