@@ -65,7 +65,7 @@ else()
 endif()
 
 # Folders of unit/ that test a library of the examples by the same name, which all others need not.
-set(engram_own_libraries text chart trace simulate lm demo_parts knockout_parts read_bench study)
+set(engram_own_libraries program text chart trace simulate lm demo_parts knockout_parts read_bench study)
 
 function(engram_suite_unit)
   file(GLOB folders CONFIGURE_DEPENDS unit/*)

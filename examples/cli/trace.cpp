@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #include "trace/trace.hpp"
+#include "program/progress.hpp"
 
 #include "commands.hpp"
 #include "geometry.hpp"
@@ -15,10 +16,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#if __has_include(<unistd.h>)
-#include <unistd.h>
-#endif
-
 namespace engram::cli {
 
 namespace {
@@ -29,14 +26,6 @@ struct TraceOptions {
   GeometryOptions geometry;
   std::string tokenizer, text, record, format = "json", limit = "20";
 };
-
-bool stdout_is_terminal() {
-#if __has_include(<unistd.h>)
-  return isatty(STDOUT_FILENO) != 0;
-#else
-  return false;
-#endif
-}
 
 void print_json(const trace::Trace& traced, const Layout& layout) {
   nlohmann::ordered_json shown = nlohmann::ordered_json::array();
@@ -94,7 +83,7 @@ Result<void> run(const TraceOptions& o) {
       trace::trace_text(encoder.value(), map.value(), layout, text.value(), limit);
   if (!traced.ok()) return fail(traced.status().code, {o.text, ": ", traced.message()});
   if (o.format == "text") {
-    trace::print(stdout, traced.value(), layout, stdout_is_terminal());
+    trace::print(stdout, traced.value(), layout, program::is_terminal());
   } else {
     print_json(traced.value(), layout);
   }

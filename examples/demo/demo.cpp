@@ -4,21 +4,18 @@
 // that can hold nothing, are trained side by side and compared. With no arguments the text is the
 // C++ headers of this machine.
 
+#include "chart/chart.hpp"
+#include "program/progress.hpp"
 #include "report.hpp"
 
 #include <engram/io/file.hpp>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <thread>
-
-#if __has_include(<unistd.h>)
-#include <unistd.h>
-#endif
 
 namespace {
 
@@ -29,51 +26,32 @@ volatile std::sig_atomic_t interrupted = 0;
 
 struct Options {
   text::CorpusOptions corpus;
-  bool terminal = false;
   std::string report = "engram-demo.html";
   LockstepOptions lockstep;
 };
 
-bool is_terminal() {
-#if __has_include(<unistd.h>)
-  return isatty(STDOUT_FILENO) != 0;
-#else
-  return false;
-#endif
-}
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// One line of progress, below 80 columns: redrawn on a terminal, else now and then a new one.
+/// Says how far the training is, with a bar and the losses.
 class Progress {
  public:
-  Progress(const std::vector<Contender>& contenders, Index steps, bool terminal)
-      : contenders_(&contenders), steps_(steps), terminal_(terminal) {}
+  Progress(const std::vector<Contender>& contenders, Index steps)
+      : contenders_(&contenders), steps_(steps) {}
 
   void operator()(Index step) {
-    const double elapsed = seconds_since(start_);
-    if (!terminal_ && step != steps_ && elapsed < next_) return;
-    next_ = elapsed + 10;
     constexpr Index cells = 20;
     const auto full = static_cast<std::size_t>(cells * step / steps_);
-    std::printf("%s[%s%s] %lld/%lld ", terminal_ ? "\r" : "", std::string(full, '#').c_str(),
-                std::string(cells - full, '.').c_str(), static_cast<long long>(step),
-                static_cast<long long>(steps_));
-    for (const Contender& c : *contenders_) std::printf(" %.3f", recent_loss(c));
-    std::printf("  %.0f s left  %s",
-                elapsed / static_cast<double>(step) * static_cast<double>(steps_ - step),
-                terminal_ && step < steps_ ? "" : "\n");
-    std::fflush(stdout);
+    std::string text = sentence({"[", std::string(full, '#'), std::string(cells - full, '.'), "] ",
+                                 step, "/", steps_, " "});
+    for (const Contender& c : *contenders_) text += ' ' + chart::number(recent_loss(c), 3);
+    const double left = program::seconds_left(watch_.seconds(), static_cast<double>(step),
+                                              static_cast<double>(steps_));
+    line_.show(sentence({text, "  ", chart::number(left, 0), " s left"}), step == steps_);
   }
 
  private:
   const std::vector<Contender>* contenders_;
   Index steps_;
-  bool terminal_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  double next_ = 5;
+  program::Stopwatch watch_;
+  program::ProgressLine line_;
 };
 
 /// Fails before any work where the report could not be written in the end. Leaves what is there.
@@ -91,7 +69,7 @@ Result<void> check_writable(const std::string& path) {
 }
 
 Result<void> run(const Options& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const program::Stopwatch watch;
   if (Result<void> writable = check_writable(options.report); !writable.ok()) return writable;
 
   text::CorpusOptions wanted = options.corpus;
@@ -108,7 +86,7 @@ Result<void> run(const Options& options) {
       corpus.source.c_str(), static_cast<double>(corpus.bytes) / 1e6,
       static_cast<double>(train_tokens) / 1e6,
       static_cast<double>(text::Corpus::tokens_of(corpus.held_out)) / 1e6,
-      corpus.encoder.vocab_size(), seconds_since(start), corpus.digest.c_str());
+      corpus.encoder.vocab_size(), watch.seconds(), corpus.digest.c_str());
 
   Result<std::vector<Contender>> made = make_contenders(corpus.encoder.vocab_size(), corpus.map);
   if (!made.ok()) return made.failure();
@@ -160,7 +138,7 @@ Result<void> run(const Options& options) {
     interrupted = 1;
     std::signal(SIGINT, SIG_DFL);  // a second Ctrl-C does not wait for the report
   });
-  Progress progress(contenders, options.lockstep.steps, options.terminal);
+  Progress progress(contenders, options.lockstep.steps);
   if (Result<void> trained =
           train_in_lockstep(contenders, options.lockstep, windows, held_out, interrupted,
                             [&](Index step) {
@@ -189,33 +167,31 @@ Result<void> run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App program(
+  CLI::App app(
       "Trains three small language models side by side: without an Engram memory, with one, "
       "and with one that can hold nothing");
   Options options;
-  options.terminal = is_terminal();
   options.lockstep.threads =
       std::clamp<Index>(static_cast<Index>(std::thread::hardware_concurrency()), 1, 2);
-  program.add_option("--text", options.corpus.text,
-                     "UTF-8 text file to train on; else C++ headers");
-  program.add_option("--tokenizer", options.corpus.tokenizer, "tokenizer.json of a byte-level BPE");
-  program.add_option("--steps", options.lockstep.steps, "training steps of 2,048 tokens")
+  app.add_option("--text", options.corpus.text, "UTF-8 text file to train on; else C++ headers");
+  app.add_option("--tokenizer", options.corpus.tokenizer, "tokenizer.json of a byte-level BPE");
+  app.add_option("--steps", options.lockstep.steps, "training steps of 2,048 tokens")
       ->check(CLI::Range(Index{1}, Index{1} << 40));
-  program.add_option("--threads", options.lockstep.threads, "more than 2 do not help")
+  app.add_option("--threads", options.lockstep.threads, "more than 2 do not help")
       ->check(CLI::Range(Index{1}, Index{256}));
-  program.add_option("--report", options.report, "the HTML page to write");
-  program.footer(
+  app.add_option("--report", options.report, "the HTML page to write");
+  app.footer(
       "Ends with 0; 1 refused, 2 a wrong option, 130 interrupted, with a report.\n"
       "examples/run-demo --trace trains nothing: it follows text to the rows of a memory.");
   try {
-    program.parse(argc, argv);
+    app.parse(argc, argv);
     const Result<void> done = run(options);
     if (!done.ok()) {
       std::fprintf(stderr, "demo: %s\n", done.message().c_str());
       return 1;
     }
   } catch (const CLI::Success& asked) {
-    return program.exit(asked);
+    return app.exit(asked);
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "demo: %s\nRun with --help for the options.\n", error.what());
     return 2;

@@ -2,8 +2,9 @@
 
 #include "lockstep.hpp"
 
+#include "program/stopwatch.hpp"
+
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 namespace engram::demo {
@@ -59,11 +60,10 @@ Result<void> train_in_lockstep(std::vector<Contender>& contenders, const Lockste
     const View<const std::int32_t, 2> batch =
         windows.slice((step - 1) * options.sequences, options.sequences);
     for (std::size_t i = 0; i < contenders.size(); ++i) {
-      const auto start = std::chrono::steady_clock::now();
+      const program::Stopwatch watch;
       const Result<double> loss = trainers[i].step(batch);
       if (!loss.ok()) return fail(loss.status().code, {contenders[i].name, ": ", loss.message()});
-      contenders[i].seconds +=
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      contenders[i].seconds += watch.seconds();
       contenders[i].losses.push_back(loss.value());
     }
     last = step == options.steps || stop != 0;

@@ -6,6 +6,7 @@
 #include "bpe/printable.hpp"
 #include "bpe/trainer.hpp"
 #include "memory.hpp"
+#include "program/progress.hpp"
 #include "text/headers.hpp"
 #include "trace/trace.hpp"
 
@@ -17,12 +18,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <map>
-
-#if __has_include(<unistd.h>)
-#include <unistd.h>
-#endif
 
 namespace {
 
@@ -43,12 +39,8 @@ void heading(const std::string& text, bool color) {
   std::fflush(stdout);
 }
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 Result<TokenizerJson> train(const std::vector<text::NamedText>& texts) {
-  const auto start = std::chrono::steady_clock::now();
+  const program::Stopwatch watch;
   bpe::TrainerOptions options;
   options.special_tokens = {"<|begin|>", "<|end|>", "<|pad|>"};
   Result<bpe::Trainer> trainer = bpe::Trainer::make(options);
@@ -62,7 +54,7 @@ Result<TokenizerJson> train(const std::vector<text::NamedText>& texts) {
   if (tokenizer.ok())
     std::printf("Trained %zu tokens on %zu C++ headers of this machine (%.1f MB) in %.1f s.\n",
                 tokenizer.value().tokens.size(), texts.size(), static_cast<double>(bytes) / 1e6,
-                seconds_since(start));
+                watch.seconds());
   return tokenizer;
 }
 
@@ -97,11 +89,11 @@ Result<double> measure(const Layout& layout, const TokenMap& map,
   double best = 0;
   for (int pass = 0; pass < 200; ++pass) {
     NgramState state = front.value().initial_state();
-    const auto start = std::chrono::steady_clock::now();
+    const program::Stopwatch watch;
     const Status status =
         front.value().address(View<const std::int32_t, 1>(ids.data(), tokens), state, view);
     if (!status.ok()) return fail(status.code, describe(status, "address"));
-    best = std::max(best, static_cast<double>(rows.size()) / seconds_since(start));
+    best = std::max(best, static_cast<double>(rows.size()) / watch.seconds());
   }
   return best;
 }
@@ -191,25 +183,23 @@ Result<void> show_trace(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App program("Follows text to the rows of an Engram memory; trains nothing", "demo --trace");
+  CLI::App app("Follows text to the rows of an Engram memory; trains nothing", "demo --trace");
   Options options;
-#if __has_include(<unistd.h>)
-  options.color = isatty(STDOUT_FILENO) != 0;
-#endif
-  program.add_option("--text", options.text, "UTF-8 text file; else C++ headers");
-  program.add_option("--tokenizer", options.tokenizer,
-                     "tokenizer.json of a byte-level BPE; else one is trained on C++ headers");
-  program.add_option("--save-tokenizer", options.save_tokenizer,
-                     "write the tokenizer there as tokenizer.json");
-  program.footer("Ends with 0; 1 refused, 2 a wrong option.");
+  options.color = program::is_terminal();
+  app.add_option("--text", options.text, "UTF-8 text file; else C++ headers");
+  app.add_option("--tokenizer", options.tokenizer,
+                 "tokenizer.json of a byte-level BPE; else one is trained on C++ headers");
+  app.add_option("--save-tokenizer", options.save_tokenizer,
+                 "write the tokenizer there as tokenizer.json");
+  app.footer("Ends with 0; 1 refused, 2 a wrong option.");
   try {
-    program.parse(argc, argv);
+    app.parse(argc, argv);
     const Result<void> done = show_trace(options);
     if (done.ok()) return 0;
     std::fprintf(stderr, "demo --trace: %s\n", done.message().c_str());
     return 1;
   } catch (const CLI::Success& asked) {
-    return program.exit(asked);
+    return app.exit(asked);
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "demo --trace: %s\nRun with --help for the options.\n", error.what());
     return 2;

@@ -2,7 +2,8 @@
 
 #include "memory.hpp"
 
-#include "temporary_file.hpp"
+#include "program/stopwatch.hpp"
+#include "program/temporary_file.hpp"
 
 #include <engram/codec/plain.hpp>
 #include <engram/eigen/projection.hpp>
@@ -13,7 +14,6 @@
 #include <engram/storage/host_store.hpp>
 #include <engram/storage/mmap_store.hpp>
 
-#include <chrono>
 #include <optional>
 
 namespace engram::demo {
@@ -26,10 +26,6 @@ constexpr Index layer_tokens = 4096;    // that go through the whole layer
 constexpr Index gather_tokens = 16384;  // that are gathered only
 constexpr Index at_once = 512;          // tokens a call
 constexpr const char* table_name = "layers.1.engram.table";
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Failure failed(Status status, const char* call) {
   return fail(status.code, describe(status, call), status.index, status.system_error);
@@ -97,11 +93,11 @@ class Run {
 
   /// The next tokens of the text; `hidden` is changed in place.
   Status forward(View<const int, 2> rows, View<float, 3> hidden) {
-    const auto start = std::chrono::steady_clock::now();
+    const program::Stopwatch watch;
     FusionOptions options;
     options.conv_state = View<float, 2>(conv_state_.data(), 1, layer_.conv_state_size());
     const Status status = layer_.forward(rows, hidden, hidden, workspace_, options);
-    seconds_ += seconds_since(start);
+    seconds_ += watch.seconds();
     tokens_ += rows.extent(0);
     sha_.update(Bytes(reinterpret_cast<const std::byte*>(hidden.data()), 4 * hidden.size()));
     return status;
@@ -112,13 +108,13 @@ class Run {
     std::vector<float> e(static_cast<std::size_t>(at_once * elements_));
     double best = 0;
     for (int pass = 0; pass < passes; ++pass) {
-      const auto start = std::chrono::steady_clock::now();
+      const program::Stopwatch watch;
       for (Index t = 0; t < rows.extent(0); t += at_once) {
         const auto some = rows.slice(t, std::min(at_once, rows.extent(0) - t));
         const View<float, 2> to(e.data(), some.extent(0), elements_);
         if (!layer_.gather(some, to).ok()) return 0;
       }
-      best = std::max(best, static_cast<double>(rows.size()) / seconds_since(start));
+      best = std::max(best, static_cast<double>(rows.size()) / watch.seconds());
     }
     return best;
   }
@@ -150,7 +146,7 @@ Result<std::vector<int>> rows_of(const Layout& layout, const TokenMap& map,
 }
 
 Result<HostTable> make_table(Index rows, Index width) {
-  const auto start = std::chrono::steady_clock::now();
+  const program::Stopwatch watch;
   Result<HostStore> store = HostStore::make(rows, 4 * width);
   if (!store.ok()) return store.failure();
   std::vector<float> row(static_cast<std::size_t>(width));
@@ -160,7 +156,7 @@ Result<HostTable> make_table(Index rows, Index width) {
     std::memcpy(store.value().mutable_ref()(r).codes, row.data(), 4 * row.size());
   }
   const HostMemoryReport report = store.value().report();
-  std::printf("In memory after %.1f s: %lld MB", seconds_since(start),
+  std::printf("In memory after %.1f s: %lld MB", watch.seconds(),
               static_cast<long long>(report.bytes / 1'000'000));
   if (report.huge_bytes >= 0)
     std::printf(", of which the system put %lld MB on pages of 2 MiB",
@@ -174,9 +170,10 @@ Result<HostTable> make_table(Index rows, Index width) {
 /// this returns; the mapping keeps the bytes.
 Result<MappedTable> write_and_map(const HostTable& table) {
   const Index bytes = table.num_rows() * table.store().stride();
-  Result<TemporaryFile> file = TemporaryFile::make(bytes + 16'000'000);
+  Result<program::TemporaryFile> file =
+      program::TemporaryFile::make("table.safetensors", ".tmp0", bytes + 16'000'000);
   if (!file.ok()) return file.failure();
-  const auto start = std::chrono::steady_clock::now();
+  const program::Stopwatch watch;
   const TensorToWrite tensor{table_name,
                              DType::f32,
                              {table.num_rows(), table.row_width()},
@@ -200,7 +197,7 @@ Result<MappedTable> write_and_map(const HostTable& table) {
   std::printf(
       "In a file after %.1f s: written as safetensors, mapped from byte %lld on, its name "
       "removed again.\n",
-      seconds_since(start), static_cast<long long>(rows.offset));
+      watch.seconds(), static_cast<long long>(rows.offset));
   std::fflush(stdout);
   return MappedTable::make(std::move(store).value(), {}, table.row_width());
 }

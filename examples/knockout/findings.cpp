@@ -2,6 +2,7 @@
 
 #include "findings.hpp"
 
+#include "chart/chart.hpp"
 #include "study/statistics.hpp"
 
 #include <engram/core/sentence.hpp>
@@ -12,18 +13,13 @@
 
 namespace engram::knockout {
 
+using chart::number;
 using study::Estimate;
 
 namespace {
 
 constexpr double least_learned = 0.9;    // accuracy with the memory on
 constexpr double least_difference = 30;  // points
-
-std::string number(double x, int digits) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.*f", digits, x);
-  return text.data();
-}
 
 /// "98.6 +- 0.2"; without what is not known.
 std::string shown(const Estimate& e) {

@@ -3,20 +3,17 @@
 // What does a trained model use its memory for? Small models learn a text of facts and of copies;
 // then the memory is silenced, and what is left of either task is counted.
 
+#include "chart/chart.hpp"
 #include "findings.hpp"
 #include "models.hpp"
+#include "program/progress.hpp"
 
 #include <engram/io/file.hpp>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <thread>
-
-#if __has_include(<unistd.h>)
-#include <unistd.h>
-#endif
 
 namespace {
 
@@ -34,50 +31,31 @@ struct Options {
   std::string csv;
 };
 
-bool is_terminal() {
-#if __has_include(<unistd.h>)
-  return isatty(STDOUT_FILENO) != 0;
-#else
-  return false;
-#endif
-}
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// The line of a model in training, below 80 columns: redrawn on a terminal, else only the last.
+/// Says how far the models are, each on a line of its own.
 class Progress {
  public:
-  Progress(const Options& options, bool terminal)
-      : steps_(options.steps), models_(2 * options.seeds), terminal_(terminal) {}
+  explicit Progress(const Options& options)
+      : steps_(options.steps), all_(2 * options.seeds * options.steps) {}
 
   void begin(std::uint64_t seed, bool with_memory) {
     name_ = sentence({"seed ", seed, with_memory ? ", with memory:   " : ", without memory:"});
-    begun_ = std::chrono::steady_clock::now();
-    next_ = 0;
+    of_model_ = {};
   }
   void operator()(Index step, double loss) {
-    const double elapsed = seconds_since(begun_);
-    const bool last = step == steps_;
-    done_ = models_done_ * steps_ + step;
-    if (last) ++models_done_;
-    if (!last && (!terminal_ || elapsed < next_)) return;
-    next_ = elapsed + 2;
-    const double left = seconds_since(start_) / static_cast<double>(done_) *
-                        static_cast<double>(models_ * steps_ - done_);
-    std::printf("%s%s step %lld/%lld, loss %.2f, %.0f s; %.0f s left  %s", terminal_ ? "\r" : "",
-                name_.c_str(), static_cast<long long>(step), static_cast<long long>(steps_), loss,
-                elapsed, left, last ? "\n" : "");
-    std::fflush(stdout);
+    ++done_;
+    const double left = program::seconds_left(of_all_.seconds(), static_cast<double>(done_),
+                                              static_cast<double>(all_));
+    line_.show(sentence({name_, " step ", step, "/", steps_, ", loss ", chart::number(loss, 2),
+                         ", ", chart::number(of_model_.seconds(), 0), " s; ",
+                         chart::number(left, 0), " s left"}),
+               step == steps_);
   }
 
  private:
-  Index steps_, models_, models_done_ = 0, done_ = 0;
-  bool terminal_;
+  Index steps_, all_, done_ = 0;
   std::string name_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now(), begun_;
-  double next_ = 0;
+  program::Stopwatch of_all_, of_model_;
+  program::ProgressLine line_;
 };
 
 Result<SeedFound> run_seed(std::uint64_t seed, const Options& options, Progress& progress) {
@@ -103,13 +81,13 @@ Result<SeedFound> run_seed(std::uint64_t seed, const Options& options, Progress&
 
 /// Seconds that all models will take, by a few steps of one with memory and one without.
 Result<double> estimate_seconds(const Text& text, const Options& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const program::Stopwatch watch;
   for (const bool with_memory : {true, false}) {
     const Result<lm::Model> model =
         train(text, with_memory, trial_steps, options.threads, [](Index, double) {});
     if (!model.ok()) return model.failure();
   }
-  return seconds_since(start) / static_cast<double>(trial_steps) *
+  return watch.seconds() / static_cast<double>(trial_steps) *
          static_cast<double>(options.steps * options.seeds);
 }
 
@@ -148,7 +126,7 @@ Result<void> run(const Options& options) {
   std::fflush(stdout);
 
   std::vector<SeedFound> found;
-  Progress progress(options, is_terminal());
+  Progress progress(options);
   for (Index seed = 1; seed <= options.seeds; ++seed) {
     const Result<SeedFound> one = run_seed(static_cast<std::uint64_t>(seed), options, progress);
     if (!one.ok()) return one.failure();
@@ -172,31 +150,31 @@ Result<void> run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App program(
+  CLI::App app(
       "Trains small models on a text of facts and of copies, silences their memory, and counts "
       "what is left of either");
   Options options;
   options.threads =
       std::clamp<Index>(static_cast<Index>(std::thread::hardware_concurrency()), 1, 2);
-  program.add_option("--steps", options.steps, "training steps of a model, of 512 tokens")
+  app.add_option("--steps", options.steps, "training steps of a model, of 512 tokens")
       ->capture_default_str()
       ->check(CLI::Range(Index{1}, Index{1} << 30));
-  program.add_option("--seeds", options.seeds, "texts, each with two models of its own")
+  app.add_option("--seeds", options.seeds, "texts, each with two models of its own")
       ->capture_default_str()
       ->check(CLI::Range(Index{1}, Index{1000}));
-  program.add_option("--threads", options.threads, "more than 2 do not help")
+  app.add_option("--threads", options.threads, "more than 2 do not help")
       ->capture_default_str()
       ->check(CLI::Range(Index{1}, Index{256}));
-  program.add_option("--csv", options.csv, "a file for the accuracies of each seed");
-  program.footer("Ends with 0, whatever was found; 1 refused, 2 a wrong option.");
+  app.add_option("--csv", options.csv, "a file for the accuracies of each seed");
+  app.footer("Ends with 0, whatever was found; 1 refused, 2 a wrong option.");
   try {
-    program.parse(argc, argv);
+    app.parse(argc, argv);
     if (const Result<void> done = run(options); !done.ok()) {
       std::fprintf(stderr, "knockout: %s\n", done.message().c_str());
       return 1;
     }
   } catch (const CLI::Success& asked) {
-    return program.exit(asked);
+    return app.exit(asked);
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "knockout: %s\nRun with --help for the options.\n", error.what());
     return 2;

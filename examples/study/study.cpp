@@ -3,9 +3,9 @@
 #include "study.hpp"
 
 #include "lm/train.hpp"
+#include "program/progress.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <mutex>
@@ -17,10 +17,6 @@ namespace {
 
 constexpr Index length = lm::ModelConfig().context + 1;  // tokens of a window
 constexpr Index windows_for_choice = 128, windows_for_report = 768;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 const Variant& named(std::span<const Variant> variants, const std::string& name) {
   return *std::find_if(variants.begin(), variants.end(),
@@ -73,7 +69,7 @@ Result<Study> Study::open(const text::Corpus& corpus, const StudyOptions& option
 Result<std::optional<Outcome>> Study::train(const Variant& variant, const Trial& trial,
                                             const std::vector<std::int32_t>& windows,
                                             const std::function<bool()>& is_stopped) const {
-  const auto start = std::chrono::steady_clock::now();
+  const program::Stopwatch watch;
   lm::ModelConfig config = variant.config;
   config.seed = trial.seed;
   Result<lm::Model> made = lm::Model::make(config, variant.compressed ? corpus_->map : identity_);
@@ -102,7 +98,7 @@ Result<std::optional<Outcome>> Study::train(const Variant& variant, const Trial&
     if (std::isfinite(choice.value())) outcome.choice = choice.value();
     if (std::isfinite(loss.value())) outcome.loss = loss.value();
   }
-  outcome.seconds = seconds_since(start);
+  outcome.seconds = watch.seconds();
   return std::optional(outcome);
 }
 
@@ -124,7 +120,7 @@ Result<bool> Study::run(std::span<const Variant> variants, std::span<const Trial
   std::optional<Failure> failure;
   std::atomic<bool> failed = false;
   const auto is_stopped = [&] { return stop || failed; };
-  const auto start = std::chrono::steady_clock::now();
+  const program::Stopwatch watch;
   const auto run_trial = [&](const Trial& trial) -> Result<void> {
     const Result<std::optional<Outcome>> trained =
         train(named(variants, trial.variant), trial, windows_of_.at(trial.seed), is_stopped);
@@ -136,8 +132,9 @@ Result<bool> Study::run(std::span<const Variant> variants, std::span<const Trial
     ++done;
     std::printf("[%zu/%zu] %-58s %.4f nats  %3.0f s; %.0f min left of this round\n", done,
                 left.size(), describe(trial).c_str(), outcome.loss, outcome.seconds,
-                seconds_since(start) / static_cast<double>(done) *
-                    static_cast<double>(left.size() - done) / 60);
+                program::seconds_left(watch.seconds(), static_cast<double>(done),
+                                      static_cast<double>(left.size())) /
+                    60);
     std::fflush(stdout);
     return {};
   };

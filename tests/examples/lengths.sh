@@ -15,7 +15,7 @@ while read -r file; do
     bad=1
   fi
 done < <(find . -mindepth 2 \( -name '*.cpp' -o -name '*.hpp' \) | sed 's|^\./||' |
-  grep -Ev '^(ablation|allocation|bpe|chart|cli|demo|demo_trace|knockout|libtorch|lm|read_bench|study|text|trace)/' | sort)
+  grep -Ev '^(ablation|allocation|bpe|chart|cli|demo|demo_trace|knockout|libtorch|lm|program|read_bench|simulate|study|text|trace)/' | sort)
 echo "$count files"
 if [ "$count" -lt 6 ]; then
   echo "no examples found"
