@@ -3,25 +3,9 @@
 # The demo with a few steps: what it prints, its report, what it refuses, and Ctrl-C.
 #   demo.sh PROGRAM TRACE_PROGRAM FOLDER
 set -euo pipefail
+. "$(dirname "$0")/expectations.sh"
 demo=$1 trace=$2
-folder=$(mktemp -d "$3/demo.XXXXXX")
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-
-bad=0
-say() {
-  echo "$*"
-  bad=1
-}
-expect() { grep -qF -- "$2" "$1" || say "$1 lacks: $2"; }
-# refused PROGRAM STATUS WORDS ARGUMENTS...
-refused() {
-  local program=$1 status=$2 words=$3 found=0
-  shift 3
-  "$program" "$@" >out 2>err || found=$?
-  [ "$found" -eq "$status" ] || say "$*: exit $found, expected $status"
-  expect err "$words"
-}
+begin_in "$3" demo
 
 "$demo" --steps 3 --report report.html >out
 for words in "without memory" "with memory" "one row a head" "SHA-256" "bits a byte" \
@@ -36,13 +20,13 @@ grep -qE "<script|https?://" report.html && say "the report is not self-containe
 
 printf 'a few words\n' >short.txt
 printf 'broken \xff\n' >broken.txt
-refused "$demo" 1 "the text is too short" --text short.txt --steps 2
-refused "$demo" 1 "byte 7 is not UTF-8" --text broken.txt
-refused "$demo" 1 "absent.txt" --text absent.txt
-refused "$demo" 1 "absent.json" --tokenizer absent.json
-refused "$demo" 2 "--steps" --steps 0
-refused "$demo" 2 "--no-such-option" --no-such-option
-refused "$demo" 1 "no/such/folder.html" --report no/such/folder.html
+refused 1 "the text is too short" "$demo" --text short.txt --steps 2
+refused 1 "byte 7 is not UTF-8" "$demo" --text broken.txt
+refused 1 "absent.txt" "$demo" --text absent.txt
+refused 1 "absent.json" "$demo" --tokenizer absent.json
+refused 2 "--steps" "$demo" --steps 0
+refused 2 "--no-such-option" "$demo" --no-such-option
+refused 1 "no/such/folder.html" "$demo" --report no/such/folder.html
 
 # Ctrl-C in the middle of training.
 "$demo" --steps 300 --report partial.html >out 2>err &
@@ -52,15 +36,12 @@ for _ in $(seq 600); do
   sleep 0.1
 done
 sleep 3
-kill -INT "$pid"
-found=0
-wait "$pid" || found=$?
-[ "$found" -eq 130 ] || say "interrupted: exit $found, expected 130"
+interrupt "$pid"
 expect out "PARTIAL RUN"
 expect partial.html "interrupted after"
 
 "$trace" --save-tokenizer tokenizer.json >out
 expect out "n-grams and their rows"
-refused "$trace" 1 "absent.txt" --text absent.txt
-refused "$trace" 2 "--steps" --steps 3
+refused 1 "absent.txt" "$trace" --text absent.txt
+refused 2 "--steps" "$trace" --steps 3
 exit $bad

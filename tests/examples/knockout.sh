@@ -4,25 +4,13 @@
 # refuses.
 #   knockout.sh PROGRAM FOLDER
 set -euo pipefail
+. "$(dirname "$0")/expectations.sh"
 knockout=$1
-folder=$(mktemp -d "$2/knockout.XXXXXX")
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
+begin_in "$2" knockout
 
-bad=0
-say() {
-  echo "$*"
-  bad=1
-}
-expect() { grep -qF -- "$2" "$1" || say "$1 lacks: $2"; }
-# refused STATUS WORDS ARGUMENTS...
-refused() {
-  local status=$1 words=$2 found=0
-  shift 2
-  "$knockout" "$@" >out 2>err || found=$?
-  [ "$found" -eq "$status" ] || say "$*: exit $found, expected $status"
+refuses() {
+  refused "$1" "$2" "$knockout" "${@:3}"
   [ ! -s out ] || say "$*: prints something"
-  expect err "$words"
 }
 
 "$knockout" --steps 3 --seeds 2 --csv found.csv >out
@@ -43,10 +31,10 @@ cmp found.csv again.csv || say "another number of threads finds something else"
 
 "$knockout" --help >out
 expect out "--seeds"
-refused 1 "no/such/folder.csv" --csv no/such/folder.csv --steps 1
-refused 2 "--steps" --steps 0
-refused 2 "--seeds" --seeds 0
-refused 2 "--threads" --threads 0
-refused 2 "--no-such-option" --no-such-option
+refuses 1 "no/such/folder.csv" --csv no/such/folder.csv --steps 1
+refuses 2 "--steps" --steps 0
+refuses 2 "--seeds" --seeds 0
+refuses 2 "--threads" --threads 0
+refuses 2 "--no-such-option" --no-such-option
 [ ! -e no ] || say "a refused run left something"
 exit $bad
