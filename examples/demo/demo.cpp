@@ -155,12 +155,18 @@ Result<void> run(const Options& options) {
                 passage.value(), options.lockstep.threads);
   if (!found.ok()) return found.failure();
   done.findings = std::move(found).value();
+  Result<ColdTable> cold = read_cold(contenders[1].model, passage.value().tokens);
+  if (cold.ok())
+    done.cold = std::move(cold).value();
+  else
+    done.cold.left_out = cold.message();
   print_findings(done);
   if (Result<void> written = write_file(options.report, as_bytes(html_report(done))); !written.ok())
     return written;
   std::printf(
       "\n%s%s\nReport: %s\nNext: examples/run-demo --trace follows text to the rows of a memory\n",
       done.partial ? "PARTIAL RUN. " : "", conclusion(done).c_str(), options.report.c_str());
+  if (!cold.ok()) return cold.failure();
   return {};
 }
 

@@ -128,6 +128,33 @@ std::string strata_table(const std::vector<StratumFound>& found, int order) {
   return html + "</table>\n";
 }
 
+std::string kib(Index bytes) { return std::to_string(bytes / 1024) + " KiB"; }
+
+const char* way_of(const ColdTable& cold) {
+  return cold.past_cache ? "past the system's cache"
+                         : "through the system's cache, for want of reads past it";
+}
+
+std::string cold_section(const ColdTable& cold) {
+  std::string html = "<h2>The table from a disk</h2>\n";
+  if (!cold.left_out.empty())
+    return html + "<p>The trained table was not read back from a disk: " + escaped(cold.left_out) +
+           "</p>\n";
+  const ReadCounters& c = cold.counters;
+  return html + "<p>The trained table, " + std::to_string(cold.file_rows) +
+         " rows in pages of 4 KiB, was written to a disk, dropped from the system's memory, and "
+         "the rows of the passage above were read back in one batch, " +
+         way_of(cold) + ". All " + std::to_string(c.checked_pages) +
+         " pages have the right checksum, and all values equal the table in memory, bit for "
+         "bit.</p>\n<table>\n" +
+         row({"rows asked for", "different rows", "reads", "pages", "read", "until all were there"},
+             "th") +
+         row({std::to_string(cold.rows), std::to_string(cold.different_rows),
+              std::to_string(c.reads), std::to_string(c.pages), kib(c.bytes),
+              number(cold.milliseconds, 1) + " ms"}) +
+         "</table>\n";
+}
+
 }  // namespace
 
 std::string conclusion(const Run& run) {
@@ -241,7 +268,8 @@ std::string html_report(const Run& run) {
       "<p><b>Gate</b> of the model with one row a head</p>\n" +
       token_map(f.passage, 1, [](const PassageToken& t) { return t.one_row_gate; }) +
       "<p><b>Length</b> of what the memory added, full colour at " + number(norm, 2) + "</p>\n" +
-      token_map(f.passage, norm, [](const PassageToken& t) { return t.norm; });
+      token_map(f.passage, norm, [](const PassageToken& t) { return t.norm; }) +
+      cold_section(run.cold);
   return html + "</body></html>\n";
 }
 
@@ -278,6 +306,19 @@ void print_findings(const Run& run) {
       "With its memory silenced the model has %.3f nats instead of %.3f. That measures how much it "
       "depends\non the memory, not what the memory is worth.\n",
       f.knocked_out, f.models[1].nats);
+  const ColdTable& cold = run.cold;
+  if (!cold.left_out.empty()) {
+    std::printf("\nThe trained table was not read back from a disk: %s\n", cold.left_out.c_str());
+    return;
+  }
+  const ReadCounters& c = cold.counters;
+  std::printf(
+      "\nThe trained table, %lld rows, written to a disk and read back cold, %s:\n"
+      "%lld rows of the report's passage, %lld different, came in %lld reads of %lld pages, %s, in "
+      "%.1f ms;\nequal to the table in memory, bit for bit.\n",
+      static_cast<long long>(cold.file_rows), way_of(cold), static_cast<long long>(cold.rows),
+      static_cast<long long>(cold.different_rows), static_cast<long long>(c.reads),
+      static_cast<long long>(c.pages), kib(c.bytes).c_str(), cold.milliseconds);
 }
 
 }  // namespace engram::demo

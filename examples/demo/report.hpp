@@ -4,6 +4,7 @@
 // What a run has found, for a reader who has not seen it run: on the terminal, and as one HTML page
 // that needs nothing else.
 
+#include "cold_table.hpp"
 #include "findings.hpp"
 
 namespace engram::demo {
@@ -15,6 +16,7 @@ struct Run {
   Index steps_done = 0;
   bool partial = false;
   Findings findings;
+  ColdTable cold;
 };
 
 /// The whole page.

@@ -23,6 +23,7 @@ Result<Model> Model::make(const ModelConfig& config, const TokenMap& map) {
 
 const ModelConfig& Model::config() const { return network_->config(); }
 ParameterCounts Model::parameters() const { return network_->parameters(); }
+const HashedRows* Model::rows() const { return network_->rows ? &*network_->rows : nullptr; }
 
 Result<double> evaluate(const Model& model, View<const std::int32_t, 2> tokens, Index threads,
                         bool knocked_out, const Watched& watched) {

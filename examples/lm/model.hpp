@@ -14,6 +14,7 @@
 
 namespace engram::lm {
 
+class HashedRows;
 class Network;
 
 /// A model with its initial weights. Moves, is not copied.
@@ -30,6 +31,8 @@ class Model {
 
   const ModelConfig& config() const;
   ParameterCounts parameters() const;
+  /// The rows of the memory or of the bigrams (hashed_rows.hpp); null: there are none.
+  const HashedRows* rows() const;
 
   Network& network() { return *network_; }
   const Network& network() const { return *network_; }

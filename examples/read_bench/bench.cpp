@@ -154,7 +154,7 @@ Result<Report> measure(const Options& options) {
       options.segments.data(), static_cast<Index>(options.segments.size())));
   if (!shape.ok()) return shape.failure();
   const Index each = shape.value().row_bytes + shape.value().scale_bytes;
-  Result<HostMemory> memory = HostMemory::make(long_batch * each, Pages::huge);
+  Result<HostMemory> memory = HostMemory::make(long_batch * each);
   if (!memory.ok()) return memory.failure();
   Bench bench{options,
               std::move(files).value(),

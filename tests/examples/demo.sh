@@ -10,10 +10,12 @@ begin_in "$3" demo
 "$demo" --steps 3 --report report.html >out
 for words in "without memory" "with memory" "one row a head" "SHA-256" "bits a byte" \
   "nats at equal time" "3-grams" "not what the memory is worth" "Shown: " "Not shown: " \
-  "Report: report.html" "Next: "; do
+  "rows of the report's passage" "equal to the table in memory, bit for bit" "Report: report.html" \
+  "Next: "; do
   expect out "$words"
 done
-for words in "<svg" "Where the memory helps" "With the memory silenced" "token by token" "</html>"; do
+for words in "<svg" "Where the memory helps" "With the memory silenced" "token by token" \
+  "The table from a disk" "right checksum" "</html>"; do
   expect report.html "$words"
 done
 grep -qE "<script|https?://" report.html && say "the report is not self-contained"
@@ -28,6 +30,19 @@ refused 2 "--steps" "$demo" --steps 0
 refused 2 "--no-such-option" "$demo" --no-such-option
 refused 1 "no/such/folder.html" "$demo" --report no/such/folder.html
 
+# A disk that has no room for the table, but for the report: 2 of 3.7 MB. The run is not lost.
+mkdir temporary
+(
+  trap '' XFSZ
+  ulimit -f 2000
+  TMPDIR=$PWD/temporary exits 0 "$demo" --steps 1 --report full.html
+  exit $bad
+) || bad=1
+expect out "The trained table was not read back from a disk: "
+expect out "Report: full.html"
+expect full.html "not read back from a disk"
+rmdir temporary || say "the temporary folder is not empty"
+
 # Ctrl-C in the middle of training.
 "$demo" --steps 300 --report partial.html >out 2>err &
 pid=$!
@@ -38,6 +53,7 @@ done
 sleep 3
 interrupt "$pid"
 expect out "PARTIAL RUN"
+expect out "equal to the table in memory, bit for bit"
 expect partial.html "interrupted after"
 
 "$trace" --save-tokenizer tokenizer.json >out

@@ -5,68 +5,12 @@
 
 #include <catch.hpp>
 #include <contains.hpp>
-#include <random.hpp>
-#include <scratch.hpp>
 
-#include "demo/report.hpp"
+#include "small_demo.hpp"
 
-#include <engram/io/file.hpp>
-
-#include <filesystem>
-#include <utility>
-
-using namespace engram;
-using namespace engram::demo;
+using namespace small_demo;
 
 namespace {
-
-constexpr Index context = 16;
-
-/// A text whose next letter follows from the last two, up to a coin, with a token a letter.
-text::Corpus small_corpus() {
-  std::string text;
-  Random random(1);
-  int last = 0, before = 0;
-  for (int i = 0; i < 90'000; ++i) {
-    const int next =
-        static_cast<int>(splitmix64(static_cast<std::uint64_t>(last * 26 + before)) % 25) +
-        static_cast<int>(random.below(2));
-    before = std::exchange(last, next);
-    text += static_cast<char>('a' + next);
-    if (i % 50 == 49) text += "<&>\n";
-  }
-  text::CorpusOptions options;
-  options.text = scratch_path("findings.txt");
-  options.vocab_size = 257;
-  write_file(options.text, as_bytes(text)).value();
-  text::Corpus corpus = text::read_corpus(options).value();
-  std::filesystem::remove(options.text);
-  return corpus;
-}
-
-std::vector<Contender> small_contenders(const text::Corpus& corpus) {
-  lm::ModelConfig config;
-  config.vocab_size = corpus.encoder.vocab_size();
-  config.width = 16;
-  config.blocks = 1;
-  config.context = context;
-  config.heads = 2;
-  config.experts = 4;
-  config.expert_width = 8;
-  config.shared_width = 8;
-  std::vector<Contender> contenders;
-  for (const Index rows : {0, 700, 1}) {
-    if (rows > 0) {
-      config.memory.emplace();
-      config.memory->block = 0;
-      config.memory->row_width = 8;
-      config.memory->rows_per_head = {rows, rows};
-    }
-    contenders.push_back(
-        {"model " + std::to_string(rows), lm::Model::make(config, corpus.map).value(), {}, 0, {}});
-  }
-  return contenders;
-}
 
 /// Trains until `steps` or, when positive, `stop_at`.
 Run run_once(const text::Corpus& corpus, std::vector<Contender>& contenders, Index steps,
@@ -94,6 +38,7 @@ Run run_once(const text::Corpus& corpus, std::vector<Contender>& contenders, Ind
   run.findings = look_into(contenders, corpus, windows, run.steps_done * run.options.sequences,
                            held_out, passage, 1)
                      .value();
+  run.cold = read_cold(contenders[1].model, passage.tokens).value();
   return run;
 }
 
@@ -130,6 +75,9 @@ TEST_CASE("the demo's figures agree with each other") {
   }
   REQUIRE(f.passage.size() == context);
   CHECK(contains(conclusion(run), "most of it is what the rows hold"));
+  CHECK(run.cold.left_out.empty());
+  CHECK(run.cold.rows == context * 4);
+  CHECK(contains(html_report(run), "<td>" + std::to_string(run.cold.rows) + "</td>"));
 }
 
 TEST_CASE("an interrupted demo has a curve to its last step, and says that it is partial") {
@@ -142,6 +90,7 @@ TEST_CASE("an interrupted demo has a curve to its last step, and says that it is
     CHECK(contenders[0].curve.back().step == stop_at);
     CHECK(contains(html_report(run), "interrupted after " + std::to_string(stop_at) + " of 60"));
     CHECK_FALSE(contains(html_report(run), "nan"));
+    CHECK(contains(html_report(run), "equal the table in memory"));
   }
 }
 
@@ -151,9 +100,11 @@ TEST_CASE("the report escapes the text and needs no other file") {
   Run run = run_once(corpus, contenders, 1, 0);
   run.findings.passage[0].text = "<script>\"&\n";
   run.findings.passage_name = "<b>name";
+  run.cold.left_out = "<i>folder";
   const std::string html = html_report(run);
   CHECK(contains(html, "&lt;script&gt;&quot;&amp;"));
   CHECK(contains(html, "&lt;b&gt;name"));
+  CHECK(contains(html, "not read back from a disk: &lt;i&gt;folder"));
   CHECK_FALSE(contains(html, "<script"));
   CHECK_FALSE(contains(html, "http"));
 }
