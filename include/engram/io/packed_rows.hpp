@@ -9,7 +9,7 @@
 //   packed.expect(layout_digest(layout)).value();
 //   auto store = MmapStore::open(packed.segments()).value();
 
-#include <engram/io/json_names.hpp>
+#include <engram/io/quoted.hpp>
 #include <engram/io/seekable_file.hpp>
 #include <engram/storage/row_extent.hpp>
 
