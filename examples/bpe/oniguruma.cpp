@@ -118,14 +118,14 @@ bool Translator::read_property(Atom& atom, bool negated, bool in_class) {
     return unsupported("a property without braces");
   if (take("^")) negated = !negated;
   const std::string name(pattern_.substr(at_, close - at_));
-  const auto newer = newer_code_points(name);
-  if (!newer) return unsupported("the property \\p{" + name + "}");
+  const auto later = newer_code_points(name);
+  if (!later) return unsupported("the property \\p{" + name + "}");
   if (negated && in_class) return unsupported("the negated property \\P{" + name + "} in a class");
   if (caseless_) return unsupported("the property \\p{" + name + "} in caseless text");
   at_ = close + 1;
   atom.is_set = true;
   atom.negated = negated;
-  atom.items = "\\p{" + name + "}" + *newer;
+  atom.items = "\\p{" + name + "}" + *later;
   return true;
 }
 
