@@ -3,6 +3,7 @@
 
 // Rows of a store in memory to bytes one behind the other, as readers deliver them.
 
+#include <engram/core/share.hpp>
 #include <engram/storage/gather.hpp>
 #include <engram/storage/row_extent.hpp>
 #include <engram/storage/store.hpp>
@@ -19,12 +20,13 @@ ENGRAM_ALWAYS_INLINE void copy_row(RowBytes row, const RowShape& shape, std::byt
     std::memcpy(to + shape.row_bytes, row.scales, static_cast<std::size_t>(shape.scale_bytes));
 }
 
-/// Copies rows, each asked for well before it is read.
+/// Copies some of a batch's rows, each asked for well before it is read; those behind them are
+/// asked for as well. The parts of a batch come one after the other, the first from row 0 on.
 ///
 /// ref    row id -> RowBytes; rows in its range.
-/// to     [rows, row_bytes + scale_bytes].
+/// to     [rows, row_bytes + scale_bytes], of the whole batch.
 template <class Ref>
-void copy_rows(const Ref& ref, View<const RowId, 1> rows, const RowShape& shape,
+void copy_rows(const Ref& ref, View<const RowId, 1> rows, ItemRange part, const RowShape& shape,
                std::byte* to) noexcept {
   const Index each = shape.row_bytes + shape.scale_bytes;
   const Index count = rows.size();
@@ -35,8 +37,8 @@ void copy_rows(const Ref& ref, View<const RowId, 1> rows, const RowShape& shape,
     prefetch_lines(row.codes, in_one_piece ? each : shape.row_bytes);
     if (shape.scale_bytes > 0 && !in_one_piece) prefetch_lines(row.scales, shape.scale_bytes);
   };
-  for (Index i = 0; i < ahead && i < count; ++i) ask_for(i);
-  for (Index i = 0; i < count; ++i) {
+  for (Index i = 0; part.begin == 0 && i < ahead && i < count; ++i) ask_for(i);
+  for (Index i = part.begin; i < part.end; ++i) {
     if (i + ahead < count) ask_for(i + ahead);
     const RowBytes row = ref(to_integer(rows(i)));
     if (row.scales == row.codes + shape.row_bytes)
@@ -44,6 +46,13 @@ void copy_rows(const Ref& ref, View<const RowId, 1> rows, const RowShape& shape,
     else
       copy_row(row, shape, to + i * each);
   }
+}
+
+/// Copies all rows of a batch.
+template <class Ref>
+void copy_rows(const Ref& ref, View<const RowId, 1> rows, const RowShape& shape,
+               std::byte* to) noexcept {
+  copy_rows(ref, rows, {0, rows.size()}, shape, to);
 }
 
 ENGRAM_END_LOOPS
