@@ -10,6 +10,7 @@
 #include "read_bench/measure.hpp"
 
 #include <engram/io/packed_rows.hpp>
+#include <engram/models/gguf_engram.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 
 #include <chrono>
@@ -50,6 +51,12 @@ Result<RowExtent> extent_of(const TensorPlace& place) {
   return extent;
 }
 
+Failure not_one(const std::string& path, Index tables, std::optional<std::int32_t> layer) {
+  return fail(Code::mismatch,
+              {path, ": ", tables, layer ? " tables of that layer" : " tables", ", expected one",
+               layer || tables == 0 ? "" : "; name it by --layer"});
+}
+
 /// The one table of a safetensors file, or the one of a layer.
 Result<std::vector<TableSegment>> safetensors_segments(const std::string& path,
                                                        std::optional<std::int32_t> layer) {
@@ -58,10 +65,7 @@ Result<std::vector<TableSegment>> safetensors_segments(const std::string& path,
   std::vector<const TensorInfo*> tables;
   for (const TensorInfo& tensor : file.value().tensors())
     if (is_table(tensor) && (!layer || layer_of(tensor) == layer)) tables.push_back(&tensor);
-  if (tables.size() != 1)
-    return fail(Code::mismatch,
-                {path, ": ", tables.size(), layer ? " tables of that layer" : " tables",
-                 ", expected one", layer || tables.empty() ? "" : "; name it by --layer"});
+  if (tables.size() != 1) return not_one(path, static_cast<Index>(tables.size()), layer);
   TableSegment segment;
   const Result<RowExtent> codes = extent_of({&file.value(), tables[0]});
   if (!codes.ok()) return codes.failure();
@@ -74,12 +78,33 @@ Result<std::vector<TableSegment>> safetensors_segments(const std::string& path,
   return std::vector<TableSegment>{segment};
 }
 
+/// The one table of a GGUF, or the one of a layer.
+Result<std::vector<TableSegment>> gguf_segments(const std::string& path,
+                                                std::optional<std::int32_t> layer) {
+  const Result<GgufFile> file = GgufFile::open(path);
+  if (!file.ok()) return file.failure();
+  const Result<GgufEngram> engram = read_gguf_engram(std::span(&file.value(), 1));
+  if (!engram.ok()) return engram.failure();
+  std::vector<TableSegment> tables;
+  for (const GgufEngramTable& table : engram.value().tables)
+    if (!layer || table.layer_id == layer) tables.push_back(table.segment);
+  if (tables.size() != 1) return not_one(path, static_cast<Index>(tables.size()), layer);
+  return tables;
+}
+
 Result<std::vector<TableSegment>> segments_of(const std::string& path,
                                               std::optional<std::int32_t> layer) {
   const Result<FileKind> kind = kind_of(path);
   if (!kind.ok()) return kind.failure();
-  return kind.value() == FileKind::packed ? packed_segments(path, layer)
-                                          : safetensors_segments(path, layer);
+  switch (kind.value()) {
+    case FileKind::packed:
+      return packed_segments(path, layer);
+    case FileKind::gguf:
+      return gguf_segments(path, layer);
+    case FileKind::safetensors:
+      break;
+  }
+  return safetensors_segments(path, layer);
 }
 
 /// A number with a fraction, between two limits.
@@ -227,7 +252,10 @@ Result<void> bench_read(const BenchOptions& o) {
   if (!seconds.ok()) return seconds.failure();
   options.seconds = seconds.value();
   options.ids = o.ids == "zipf" ? read_bench::IdKind::zipf : read_bench::IdKind::uniform;
-  options.say = [](const std::string& what) { std::fprintf(stderr, "bench: %s\n", what.c_str()); };
+  options.say = [start = std::chrono::steady_clock::now()](const std::string& what) {
+    const std::chrono::duration<double> since = std::chrono::steady_clock::now() - start;
+    std::fprintf(stderr, "bench: %3.0f s: %s\n", since.count(), what.c_str());
+  };
   const SigbusGuard guard;
   std::optional<read_bench::MadeTable> made;
   std::string path = o.file;
@@ -268,7 +296,7 @@ Command add_bench_read(CLI::App& program) {
       "read rows of a table's file, cold and warm, by every backend, and recommend settings");
   const auto o = std::make_shared<BenchOptions>();
   CLI::Option* const file =
-      app->add_option("file", o->file, "a packed file, or a safetensors file with a table");
+      app->add_option("file", o->file, "a packed file, or a safetensors or GGUF file with a table");
   CLI::Option* const make = app->add_option(
       "--make", o->make, "instead of a file: a temporary table of so many bytes, of random rows");
   CLI::Option* const in = app->add_option("--in", o->in, "the directory for it");

@@ -26,7 +26,7 @@ Result<Measured> open_carrier(const Options& options, Carrier carrier, bool is_r
     made.backends = std::move(opened).value();
     made.loop = make_thread_loop();
   }
-  made.depth = made.backends.direct->report().depth;
+  made.depth = made.backends.report.depth;
   return made;
 }
 
@@ -41,7 +41,8 @@ Result<Index> compare_rows(Bench& bench) {
   const Result<double> copied = time_copies(mapped.value(), rows, count, true, expected.data());
   if (!copied.ok()) return copied.failure();
   for (const Measured* measured : {&bench.ring, &bench.threads})
-    for (Backend* backend : {measured->backends.direct.get(), measured->backends.adaptive.get()}) {
+    for (Backend* backend : {measured->backends.direct.get(), measured->backends.adaptive.get(),
+                             measured->backends.background.get()}) {
       if (backend == nullptr) continue;
       std::fill(found.begin(), found.end(), std::byte{});
       const Result<double> read =
@@ -171,7 +172,7 @@ Result<Report> measure(const Options& options) {
   report.bytes = bench.files.bytes();
   for (const Measured* measured : {&bench.ring, &bench.threads}) {
     Placement placement{measured->carrier.name, measured->carrier.missing, {}};
-    if (placement.missing.empty()) placement.report = measured->backends.direct->report();
+    if (placement.missing.empty()) placement.report = measured->backends.report;
     report.placements.push_back(std::move(placement));
   }
   const Result<Index> compared = compare_rows(bench);

@@ -9,7 +9,7 @@ namespace engram::read_bench {
 
 namespace {
 
-constexpr std::size_t settled_from = 4;  // batches from which on time is taken for steady
+constexpr std::size_t settled_from = 3;  // batches from which on time is taken for steady
 
 /// By the batch's place after the change, over all rounds.
 using TimesByPlace = std::vector<std::vector<double>>;
@@ -55,8 +55,9 @@ Result<Section> measure_changes(Bench& bench) {
   Randomness random(11);
   for (const Index each : batch_sizes) {
     TimesByPlace to_warm(each < long_batch ? 12 : settled_from + 2), to_cold(to_warm.size());
-    // Room for a batch that is not read twice by chance.
-    const Index bytes = std::clamp<Index>(each << 18, Index{4} << 20, Index{256} << 20);
+    // So large that later batches find no more of it in the processor's caches than the first.
+    const Index bytes =
+        std::max<Index>(Index{128} << 20, std::min<Index>(each << 18, Index{256} << 20));
     const ReadCounters before = adaptive.counters();
     bench.files.forget();
     for (int i = 0; i < 3; ++i)

@@ -5,37 +5,9 @@
 
 #include "bench.hpp"
 
-#include <sys/mman.h>
+#include <engram/storage/mapped_reader.hpp>
 
 namespace engram::read_bench {
-
-namespace {
-
-/// Tells the system of the pages of some rows at a time before they are copied.
-Result<double> time_advised(const MmapStore& store, View<const RowId, 1> rows, std::byte* to) {
-  constexpr Index at_once = 256;
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto advise = [page](const std::byte* at, Index bytes) {
-    if (at == nullptr) return;
-    const auto begin = reinterpret_cast<std::uintptr_t>(at) / page * page;
-    const auto end = reinterpret_cast<std::uintptr_t>(at) + static_cast<std::uintptr_t>(bytes);
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
-  };
-  const auto start = Clock::now();
-  for (Index at = 0; at < rows.size(); at += at_once) {
-    const View<const RowId, 1> part = rows.slice(at, std::min(at_once, rows.size() - at));
-    for (Index i = 0; i < part.size(); ++i) {
-      const RowBytes row = store.ref()(to_integer(part(i)));
-      advise(row.codes, store.row_bytes());
-      advise(row.scales, store.scale_bytes());
-    }
-    const Result<double> copied = time_copies(store, part, part.size(), false, to);
-    if (!copied.ok()) return copied.failure();
-  }
-  return since(start);
-}
-
-}  // namespace
 
 Result<Section> measure_faults(Bench& bench) {
   Section section{"faults", "rows", "rates", {}, ""};
@@ -45,22 +17,30 @@ Result<Section> measure_faults(Bench& bench) {
   const auto all = static_cast<double>(rows);
   Backend& direct = *bench.best().backends.direct;
   double stays = 0;
-  const auto mapped = [&](bool advised) {
-    return [&bench, &stays, rows, all, advised]() -> Result<double> {
-      const Result<MmapStore> store = MmapStore::open(bench.options.segments);
-      if (!store.ok()) return store.failure();
-      bench.files.forget();
-      stays = std::max(stays, bench.files.resident_share({0, bench.files.rows()}));
-      const View<const RowId, 1> ids = bench.pool.next(rows);
-      const Result<double> seconds =
-          advised ? time_advised(store.value(), ids, bench.memory.data())
-                  : time_copies(store.value(), ids, rows, false, bench.memory.data());
-      if (!seconds.ok()) return seconds.failure();
-      return seconds.value() / all;
-    };
+  const auto forget = [&bench, &stays] {
+    bench.files.forget();
+    stays = std::max(stays, bench.files.resident_share({0, bench.files.rows()}));
+  };
+  const Contestant faults = [&]() -> Result<double> {
+    const Result<MmapStore> store = MmapStore::open(bench.options.segments);
+    if (!store.ok()) return store.failure();
+    forget();
+    const Result<double> seconds =
+        time_copies(store.value(), bench.pool.next(rows), rows, false, bench.memory.data());
+    if (!seconds.ok()) return seconds.failure();
+    return seconds.value() / all;
+  };
+  const Contestant advised = [&]() -> Result<double> {
+    Result<MappedFetchStore> store = MappedFetchStore::open(bench.options.segments);
+    if (!store.ok()) return store.failure();
+    forget();
+    StoreBackend<MappedFetchStore> backend(std::move(store).value());
+    const Result<double> seconds = time_batch(backend, bench.pool.next(rows), bench.room(rows));
+    if (!seconds.ok()) return seconds.failure();
+    return seconds.value() / all;
   };
   const ReadCounters before = direct.counters();
-  const Result<Rounds> rounds = hold_rounds({mapped(false), mapped(true),
+  const Result<Rounds> rounds = hold_rounds({faults, advised,
                                              [&]() -> Result<double> {
                                                bench.files.forget();
                                                const Result<double> seconds = time_batch(
@@ -70,7 +50,8 @@ Result<Section> measure_faults(Bench& bench) {
                                              }},
                                             bench.options.seconds);
   if (!rounds.ok()) return rounds.failure();
-  const std::string names[] = {"mapped", "mapped, advised", "direct, " + bench.best().carrier.name};
+  const std::string names[] = {"mapped", "mapped, in batches",
+                               "direct, " + bench.best().carrier.name};
   for (std::size_t i = 0; i < 3; ++i) {
     Figure figure;
     figure.reader = names[i];

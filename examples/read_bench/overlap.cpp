@@ -36,6 +36,7 @@ Result<double> time_step(Bench& bench, Backend& backend, Index rows, double seco
 
 Result<void> measure_rows(Bench& bench, Measured& by, Index rows, Section& section) {
   Backend& backend = *by.backends.direct;
+  Backend& background = *by.backends.background;
   constexpr int in_a_round = 8;
   std::vector<double> fetches;
   for (int i = 0; i < 21; ++i) {
@@ -44,12 +45,12 @@ Result<void> measure_rows(Bench& bench, Measured& by, Index rows, Section& secti
     fetches.push_back(seconds.value());
   }
   const double fetch = median(std::move(fetches));
-  const auto steps = [&](Asks asks) {
-    return [&, asks]() -> Result<double> {
+  const auto steps = [&](Backend& reader, Asks asks) {
+    return [&bench, &reader, rows, fetch, asks]() -> Result<double> {
       std::vector<double> times;
       for (int i = 0; i < in_a_round; ++i) {
         if (!bench.range_file.is_direct()) bench.files.forget();
-        const Result<double> seconds = time_step(bench, backend, rows, fetch, asks);
+        const Result<double> seconds = time_step(bench, reader, rows, fetch, asks);
         if (!seconds.ok()) return seconds.failure();
         times.push_back(seconds.value());
       }
@@ -57,11 +58,13 @@ Result<void> measure_rows(Bench& bench, Measured& by, Index rows, Section& secti
     };
   };
   const Result<Rounds> rounds =
-      hold_rounds({steps(Asks::after), steps(Asks::before), steps(Asks::before_and_polls)},
+      hold_rounds({steps(backend, Asks::after), steps(backend, Asks::before),
+                   steps(backend, Asks::before_and_polls), steps(background, Asks::before)},
                   bench.options.seconds / 4);
   if (!rounds.ok()) return rounds.failure();
-  const char* const names[] = {"asked for after", "asked for before", "asked for before, polled"};
-  for (std::size_t i = 0; i < 3; ++i) {
+  const char* const names[] = {"asked for after", "asked for before", "asked for before, polled",
+                               "before, by a thread"};
+  for (std::size_t i = 0; i < 4; ++i) {
     Figure figure;
     figure.reader = "direct, " + by.carrier.name;
     figure.state = names[i];

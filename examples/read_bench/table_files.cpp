@@ -142,10 +142,10 @@ double TableFiles::resident_share(const RowWindow& window) const {
     if (file.descriptor < 0 || !residency_is_told(file.descriptor)) return -1;
   }
   const Index looked_at = std::min<Index>(window.rows, 1024);
+  const Index page = system_page_bytes();
   Index found = 0;
   for (Index i = 0; i < looked_at; ++i)
-    found += is_in_memory(probe_.ref()(window.first + i * (window.rows / looked_at)).codes, 1,
-                          system_page_bytes())
+    found += is_in_memory(probe_.ref()(window.first + i * (window.rows / looked_at)).codes, 1, page)
                  ? 1
                  : 0;
   return static_cast<double>(found) / static_cast<double>(looked_at);
