@@ -112,7 +112,7 @@ class AdaptiveReader {
 
  private:
   static constexpr Index most_batches = 4;
-  static constexpr Index sampled_rows = 16;
+  static constexpr Index sampled_rows = 16;  ///< at most; of small batches a quarter
   static constexpr Index doubtful_rows = 256;
   static constexpr Index batches_between_touches = 8;
 
@@ -245,7 +245,7 @@ class AdaptiveReader {
       is_warm_ = true;
       return copy(rows, bytes, begin, rows.size());
     }
-    const Index looked_at = std::min(sampled_rows, left);
+    const Index looked_at = std::min(sampled_rows, (left + 3) / 4);
     const Index found = resident_of(rows, begin, looked_at);
     if (found == 0) return read(rows, bytes, begin, pending, false);
     if (found < looked_at) return read(rows, bytes, begin, pending, true);
