@@ -150,6 +150,24 @@ TEST_CASE("table: make refuses what the codec has no rows of") {
   CHECK(contains(bytes.message(), "expected 20 for 10 elements"));
 }
 
+TEST_CASE("table: one of another layout or of other rows is refused with both") {
+  const std::string digest(64, 'a'), other(64, 'b');
+  const auto made = [](const std::string& of) {
+    return Table<HostStore, F32Codec>::make(HostStore::make(3, 40).value(), {}, 10, of);
+  };
+  const auto table = made(digest), unknown = made("");
+  CHECK(table.value().expect(3, digest).ok());
+  CHECK(table.value().expect(3).ok());
+  CHECK(unknown.value().expect(3, other).ok());  // nobody knows: the rows decide
+  const Result<void> unlike = table.value().expect(3, other);
+  CHECK(unlike.status().code == Code::mismatch);
+  CHECK(contains(unlike.message(), digest));
+  CHECK(contains(unlike.message(), other));
+  for (const Index rows : {2, 4})
+    for (const auto* each : {&table, &unknown})
+      CHECK(each->value().expect(rows).status().code == Code::mismatch);
+}
+
 TEST_CASE("table: rows of floats in every type, at any address, whatever their bits") {
   check_outputs<float>(1);
 }
