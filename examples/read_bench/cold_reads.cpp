@@ -36,73 +36,63 @@ Result<double> time_reads(Bench& bench, Backend& backend, Index rows, Index batc
 }
 
 struct Entry {
-  Measured* by;
-  Index rows, batches;
+  Index rows, batches;  // 0: the plain loop
 };
+
+Result<void> measure_carrier(Bench& bench, Measured& by, Section& section) {
+  const Index token = bench.options.rows_per_token;
+  const double slice = std::clamp(bench.options.seconds / 16, 0.01, 0.5);
+  std::vector<Entry> entries = {{0, 0}, {long_batch, 1}};
+  if (token < long_batch) entries.push_back({token, 1});
+  if (4 * token <= long_batch) entries.push_back({token, 4});
+  std::vector<Contestant> contestants = {[&]() -> Result<double> {
+    const Result<RawRun> run = by.loop->sustain(bench.range, by.depth, slice);
+    if (!run.ok()) return run.failure();
+    return run.value().seconds / static_cast<double>(std::max<Index>(1, run.value().reads));
+  }};
+  for (std::size_t e = 1; e < entries.size(); ++e)
+    contestants.push_back([&, entry = entries[e]] {
+      if (!bench.range_file.is_direct()) bench.files.forget();
+      return time_reads(bench, *by.backends.direct, entry.rows, entry.batches, slice);
+    });
+  const ReadCounters before = by.backends.direct->counters();
+  const Result<Rounds> rounds = hold_rounds(contestants, bench.options.seconds, 5);
+  if (!rounds.ok()) return rounds.failure();
+  for (std::size_t e = 0; e < entries.size(); ++e) {
+    Figure figure;
+    figure.reader = (e == 0 ? "plain loop, " : "direct, ") + by.carrier.name;
+    figure.state = "cold";
+    figure.depth = by.depth;
+    figure.rows = entries[e].rows;
+    figure.batches = entries[e].batches;
+    figure.per_second = 1 / rounds.value().middle(e);
+    if (e > 0) {
+      figure.ratio = rounds.value().ratio(0, e);
+      figure.to = "plain loop, " + by.carrier.name;
+    }
+    if (e == 1) figure.counters = counted_since(*by.backends.direct, before);
+    section.figures.push_back(std::move(figure));
+  }
+  return {};
+}
 
 }  // namespace
 
 Result<Section> measure_cold_reads(Bench& bench) {
   Section section{"cold", "reads", "rates", {}, ""};
-  const Index token = bench.options.rows_per_token;
-  const double slice = std::clamp(bench.options.seconds / 16, 0.01, 0.5);
-  std::vector<Entry> entries;
-  std::vector<Contestant> contestants;
-  for (Measured* by : {&bench.ring, &bench.threads}) {
-    if (!by->carrier.missing.empty()) continue;
-    entries.push_back({by, 0, 0});
-    contestants.push_back([&bench, by, slice]() -> Result<double> {
-      const Result<RawRun> run = by->loop->sustain(bench.range, by->depth, slice);
-      if (!run.ok()) return run.failure();
-      return run.value().seconds / static_cast<double>(std::max<Index>(1, run.value().reads));
-    });
-    for (const auto& [rows, batches] :
-         {std::pair<Index, Index>{long_batch, 1}, {token, 1}, {token, 4}}) {
-      if (rows * batches > long_batch || (rows == token && batches == 1 && token == long_batch))
-        continue;
-      entries.push_back({by, rows, batches});
-      contestants.push_back([&bench, by, rows = rows, batches = batches, slice]() {
-        if (!bench.range_file.is_direct()) bench.files.forget();
-        return time_reads(bench, *by->backends.direct, rows, batches, slice);
-      });
-    }
-  }
-  std::vector<ReadCounters> before;
-  for (Measured* by : {&bench.ring, &bench.threads})
-    before.push_back(by->backends.direct ? by->backends.direct->counters() : ReadCounters());
-  const Result<Rounds> rounds = hold_rounds(contestants, bench.options.seconds);
-  if (!rounds.ok()) return rounds.failure();
-  std::size_t plain = 0;
-  for (std::size_t e = 0; e < entries.size(); ++e) {
-    const Entry& entry = entries[e];
-    Figure figure;
-    figure.state = "cold";
-    figure.depth = entry.by->depth;
-    figure.rows = entry.rows;
-    figure.batches = entry.batches;
-    figure.per_second = 1 / rounds.value().middle(e);
-    const std::string plain_loop = "plain loop, " + entry.by->carrier.name;
-    if (entry.rows == 0) {
-      plain = e;
-      figure.reader = plain_loop;
-    } else {
-      figure.reader = "direct, " + entry.by->carrier.name;
-      figure.ratio = rounds.value().ratio(plain, e);
-      figure.to = plain_loop;
-    }
-    if (entry.rows == long_batch)  // of all three together
-      figure.counters =
-          counted_since(*entry.by->backends.direct, before[entry.by == &bench.ring ? 0 : 1]);
-    section.figures.push_back(std::move(figure));
-  }
-  if (!bench.ring.carrier.missing.empty()) {
-    Figure figure;
-    figure.reader = "direct, " + bench.ring.carrier.name;
-    figure.state = "cold";
-    figure.missing = bench.ring.carrier.missing;
-    section.figures.push_back(std::move(figure));
-  }
   section.note = "counters are those of all batch sizes of a carrier together";
+  for (Measured* by : {&bench.ring, &bench.threads}) {
+    if (by->carrier.missing.empty()) {
+      if (const Result<void> measured = measure_carrier(bench, *by, section); !measured.ok())
+        return measured.failure();
+      continue;
+    }
+    Figure figure;
+    figure.reader = "direct, " + by->carrier.name;
+    figure.state = "cold";
+    figure.missing = by->carrier.missing;
+    section.figures.push_back(std::move(figure));
+  }
   for (const Figure& figure : section.figures)
     if (figure.counters && 10 * figure.counters->pages > 11 * figure.counters->reads)
       section.note += sentence({"; ", figure.reader, ": reads of neighbours were joined to ",
