@@ -76,6 +76,11 @@ class HostStore {
   static Result<HostStore> of_descriptor(int descriptor, Index num_rows, Index row_bytes,
                                          Index scale_bytes = 0, Index stride = 0);
 
+  // Spelled out so that they are inlined: copies compiled for one processor must not be shared.
+  ENGRAM_ALWAYS_INLINE HostStore(HostStore&&) = default;
+  ENGRAM_ALWAYS_INLINE HostStore& operator=(HostStore&&) = default;
+  ENGRAM_ALWAYS_INLINE ~HostStore() = default;
+
   Index num_rows() const noexcept { return num_rows_; }
   Index row_bytes() const noexcept { return row_bytes_; }
   Index scale_bytes() const noexcept { return scale_bytes_; }
