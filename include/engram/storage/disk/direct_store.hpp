@@ -115,7 +115,7 @@ inline Result<DirectSource> open_source(const std::vector<TableSegment>& segment
   const Index longest =
       page_up(shape.value().row_bytes + shape.value().scale_bytes) + disk_page_bytes;
   source.read_bytes = std::max(joined_read_bytes, longest);
-  return source;
+  return DirectSource(std::move(source));  // nvcc would copy it
 }
 
 template <class Reads>
@@ -157,7 +157,7 @@ Result<DirectStore<Reads>> DirectStore<Reads>::open(const std::vector<TableSegme
                      : measured_depth(*store.reads_, range, store.report_.measured);
   }
   store.report_.depth = made.depth;
-  return store;
+  return DirectStore(std::move(store));
 }
 
 ENGRAM_END_NAMESPACE

@@ -128,7 +128,7 @@ inline Result<DiskFile> DiskFile::open(const std::string& path, Index end) {
 #if defined(POSIX_FADV_RANDOM)
   if (!file.direct_) (void)::posix_fadvise(file.descriptor_, 0, 0, POSIX_FADV_RANDOM);
 #endif
-  return file;
+  return DiskFile(std::move(file));  // nvcc would copy it
 }
 
 /// A second description of the file, so that its flags are not the caller's.
