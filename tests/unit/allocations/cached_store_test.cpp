@@ -1,25 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A cache's budget is all that it and its readers ever allocate: every operator new of the process
 // is counted, and what the system gave is asked.
+#include "counted_new.hpp"
+
 #include <catch.hpp>
 
 #include <engram/storage/cached_store.hpp>
 
-#include <cstdlib>
-#include <new>
 #include <vector>
-
-namespace {
-std::size_t allocated = 0;  // ever, bytes
-}
-
-void* operator new(std::size_t bytes) {
-  __atomic_add_fetch(&allocated, bytes, __ATOMIC_RELAXED);
-  if (void* const p = std::malloc(bytes == 0 ? 1 : bytes)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 using namespace engram;
 
@@ -55,7 +43,7 @@ TEST_CASE("cached store: the budget is the peak of all that it allocates") {
       std::vector<RowId> rows;
       for (Index i = 0; i < 1'000'000; i += 7) rows.push_back(RowId{i});
       std::vector<std::byte> bytes(static_cast<std::size_t>(5000 * row_bytes));
-      const std::size_t before = __atomic_load_n(&allocated, __ATOMIC_RELAXED);
+      const std::size_t before = allocated_bytes();
       auto cache = CachedStore<ZeroStore>::make(base, options).value();
       {
         auto first = cache.reader(), second = cache.reader();
@@ -70,7 +58,7 @@ TEST_CASE("cached store: the budget is the peak of all that it allocates") {
         ok = cache.pin(View<const RowId, 1>(rows.data(), 60)).ok();
         CHECK(ok);
       }
-      const std::size_t extra = __atomic_load_n(&allocated, __ATOMIC_RELAXED) - before;
+      const std::size_t extra = allocated_bytes() - before;
       const CacheReport report = cache.report();
       INFO("row bytes " << row_bytes << ", budget " << budget);
       CHECK(extra < 2000);  // what Catch2 keeps of a CHECK
