@@ -20,6 +20,7 @@ for words in "<svg" "Where the memory helps" "With the memory silenced" "token b
 done
 grep -qE "<script|https?://" report.html && say "the report is not self-contained"
 
+awk 'BEGIN { for (i = 0; i < 60000; ++i) printf "int f%d(int a%d) { return %d; }\n", i % 7, i % 11, i % 13 }' >text
 printf 'a few words\n' >short.txt
 printf 'broken \xff\n' >broken.txt
 refused 1 "the text is too short" "$demo" --text short.txt --steps 2
@@ -35,7 +36,7 @@ mkdir temporary
 (
   trap '' XFSZ
   ulimit -f 2000
-  TMPDIR=$PWD/temporary exits 0 "$demo" --steps 1 --report full.html
+  TMPDIR=$PWD/temporary exits 0 "$demo" --text text --steps 1 --report full.html
   exit $bad
 ) || bad=1
 expect out "The trained table was not read back from a disk: "
@@ -44,7 +45,7 @@ expect full.html "not read back from a disk"
 rmdir temporary || say "the temporary folder is not empty"
 
 # Ctrl-C in the middle of training.
-"$demo" --steps 300 --report partial.html >out 2>err &
+"$demo" --text text --steps 150 --report partial.html >out 2>err &
 pid=$!
 for _ in $(seq 600); do
   grep -q "Training, " out && break
