@@ -11,7 +11,6 @@ function(engram_add_component name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "HEADERS;FOLDERS;NEEDS;WINGS")
   set(base ${PROJECT_SOURCE_DIR}/include)
   set(headers)
-  set(bodies)
   foreach(header IN LISTS arg_HEADERS)
     file(GLOB found CONFIGURE_DEPENDS ${base}/engram/${header})
     list(APPEND headers ${found})
@@ -19,22 +18,16 @@ function(engram_add_component name)
   foreach(folder IN LISTS arg_FOLDERS)
     file(GLOB_RECURSE found CONFIGURE_DEPENDS ${base}/engram/${folder}/*.hpp)
     list(APPEND headers ${found})
-    file(GLOB_RECURSE found CONFIGURE_DEPENDS ${base}/engram/${folder}/*.inl)
-    list(APPEND bodies ${found})
   endforeach()
 
   add_library(engram_${name} INTERFACE)
   add_library(engram::${name} ALIAS engram_${name})
-  # A header compiles alone, and the build checks it; a body (.inl) is included by its header only.
   target_sources(
     engram_${name}
-    INTERFACE FILE_SET HEADERS BASE_DIRS ${base} FILES ${headers}
-    INTERFACE FILE_SET bodies TYPE HEADERS BASE_DIRS ${base} FILES ${bodies})
+    INTERFACE FILE_SET HEADERS BASE_DIRS ${base} FILES ${headers})
   set_target_properties(
     engram_${name}
-    PROPERTIES EXPORT_NAME ${name}
-               VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL}
-               INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
+    PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
 
   if(NOT name STREQUAL core)
     target_link_libraries(engram_${name} INTERFACE engram_core)
@@ -51,5 +44,5 @@ function(engram_add_component name)
   set_property(TARGET engram_${name} PROPERTY ENGRAM_NEEDS ${arg_NEEDS})
   set_property(TARGET engram_${name} PROPERTY ENGRAM_WINGS ${arg_WINGS})
   set_property(GLOBAL APPEND PROPERTY ENGRAM_COMPONENTS ${name})
-  set_property(GLOBAL APPEND PROPERTY ENGRAM_HEADERS ${headers} ${bodies})
+  set_property(GLOBAL APPEND PROPERTY ENGRAM_HEADERS ${headers})
 endfunction()

@@ -126,13 +126,17 @@ function(engram_suite_golden_flags)
   engram_plain_programs(_no_exceptions -fno-exceptions -fno-rtti)
 endfunction()
 
+# With a file that includes every header, since names of one may hide those of another.
 function(engram_suite_static)
   file(GLOB sources CONFIGURE_DEPENDS static/*.cpp)
-  if(sources)
-    add_library(static_checks OBJECT ${sources})
-    target_link_libraries(static_checks PRIVATE engram_testing)
-    engram_developer_flags(static_checks)
-  endif()
+  set(together ${CMAKE_CURRENT_BINARY_DIR}/all_headers.cpp)
+  get_property(headers GLOBAL PROPERTY ENGRAM_HEADERS)
+  list(TRANSFORM headers REPLACE "^(.*/)?engram/(.*)$" "#include <engram/\\2>")
+  list(JOIN headers "\n" includes)
+  file(CONFIGURE OUTPUT ${together} CONTENT "${includes}\n")
+  add_library(static_checks OBJECT ${sources} ${together})
+  target_link_libraries(static_checks PRIVATE engram_testing)
+  engram_developer_flags(static_checks)
 endfunction()
 
 # CMake makes a file per header that includes it and nothing else.

@@ -77,5 +77,5 @@ while read -r file; do
         ;;
     esac
   done < <(sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]+)[>"].*/\1/p' "$file")
-done < <(find . -name '*.hpp' -o -name '*.inl' -o -name '*.cuh' -o -name '*.h' | sort)
+done < <(find . -name '*.hpp' -o -name '*.cuh' -o -name '*.h' | sort)
 exit $bad

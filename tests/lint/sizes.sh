@@ -19,7 +19,7 @@ while read -r file; do
       bad=1
       ;;
   esac
-done < <(find . -name '*.hpp' -o -name '*.inl' -o -name '*.cuh')
+done < <(find . -name '*.hpp' -o -name '*.cuh')
 median=$(printf '%s\n' "${lengths[@]}" | sort -n | sed -n "$(((${#lengths[@]} + 1) / 2))p")
 echo "${#lengths[@]} headers, median $median lines"
 if [ "$median" -ge 200 ]; then

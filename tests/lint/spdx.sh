@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 bad=0
 while read -r file; do
   case $file in
-    *.hpp | *.inl | *.cpp | *.cu | *.cuh | *.h | *.c | *.cmake | *.cmake.in | *CMakeLists.txt | *.sh | *.py) ;;
+    *.hpp | *.cpp | *.cu | *.cuh | *.h | *.c | *.cmake | *.cmake.in | *CMakeLists.txt | *.sh | *.py) ;;
     *) head -c 2 "$file" | grep -q '^#!' || continue ;;
   esac
   if ! head -n 3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception'; then

@@ -15,7 +15,7 @@ ENGRAM_BEGIN_NAMESPACE
 /// call of memcpy costs as much as it moves here.
 template <class Bytes>
 ENGRAM_ALWAYS_INLINE void copy_row(std::byte* to, const std::byte* from, Bytes bytes) noexcept {
-  typedef char Part __attribute__((vector_size(32), aligned(1), may_alias));
+  typedef char Register __attribute__((vector_size(32), aligned(1), may_alias));
   const Index size = bytes;
   if (size < 32 || ENGRAM_THREAD_SANITIZER != 0) {  // which does not see accesses of 32 bytes
     std::memcpy(to, from, static_cast<std::size_t>(size));
@@ -23,9 +23,10 @@ ENGRAM_ALWAYS_INLINE void copy_row(std::byte* to, const std::byte* from, Bytes b
   }
   ENGRAM_UNROLL(8)
   for (Index b = 0; b + 32 <= size; b += 32)
-    *reinterpret_cast<Part*>(to + b) = *reinterpret_cast<const Part*>(from + b);
+    *reinterpret_cast<Register*>(to + b) = *reinterpret_cast<const Register*>(from + b);
   if (size % 32 != 0)
-    *reinterpret_cast<Part*>(to + size - 32) = *reinterpret_cast<const Part*>(from + size - 32);
+    *reinterpret_cast<Register*>(to + size - 32) =
+        *reinterpret_cast<const Register*>(from + size - 32);
 }
 
 /// Asks for the lines of a row that begins with one.

@@ -102,20 +102,20 @@ ENGRAM_ALWAYS_INLINE int find_way(const std::uint64_t* words, Tag tag) noexcept 
   // else of them. On x86 an aligned load of that size is not torn within a 64-bit word, later loads
   // do not pass it, and the store of CacheEpochs::enter() is a full barrier.
   typedef short Shorts __attribute__((vector_size(16)));
-  typedef char Bytes __attribute__((vector_size(16)));
-  typedef std::conditional_t<sizeof(Tag) == 2, short, int> Part;
-  typedef Part Parts __attribute__((vector_size(16)));
-  typedef Parts AliasingParts __attribute__((may_alias));
-  constexpr Part keep = static_cast<Part>(~tag_touched<Tag>);
-  const Parts wanted = static_cast<Part>(tag) - Parts{};
-  Parts equal[words_of_tags<Tag> / 2];
+  typedef char Flags __attribute__((vector_size(16)));
+  typedef std::conditional_t<sizeof(Tag) == 2, short, int> Lane;
+  typedef Lane Lanes __attribute__((vector_size(16)));
+  typedef Lanes AliasingLanes __attribute__((may_alias));
+  constexpr Lane keep = static_cast<Lane>(~tag_touched<Tag>);
+  const Lanes wanted = static_cast<Lane>(tag) - Lanes{};
+  Lanes equal[words_of_tags<Tag> / 2];
   ENGRAM_UNROLL(4)
   for (int i = 0; i < words_of_tags<Tag> / 2; ++i) {
-    const Parts tags = reinterpret_cast<const volatile AliasingParts*>(words)[i];
+    const Lanes tags = reinterpret_cast<const volatile AliasingLanes*>(words)[i];
     equal[i] = (tags & keep) == wanted;
   }
   __atomic_signal_fence(__ATOMIC_ACQUIRE);
-  Bytes ways;
+  Flags ways;
   if constexpr (sizeof(Tag) == 2) {
     ways = __builtin_ia32_packsswb128(equal[0], equal[1]);
   } else {

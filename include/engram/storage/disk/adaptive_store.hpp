@@ -180,18 +180,21 @@ class AdaptiveReader {
       // 20 us are less than any disk's fault and more than 4 rows from memory, each of them behind
       // a fault that needs no disk. A row takes 30 ns where memory is idle and ten times that where
       // it is busy; and one fault among hundreds of rows is cheaper than looking each of them up.
-      const auto most = std::chrono::nanoseconds(20000 + 500 * (end - copied));
+      // Long rows: 2 GB/s.
+      const Index most = 20000 + (end - copied) * (500 + row_bytes() / 2);
       copied = end;
-      if (now - last <= most) {
+      if (now - last <= std::chrono::nanoseconds(most)) {
         group = std::min<Index>(2 * group, 256);
+        slow_groups_ = 0;
         last = now;
         continue;
       }
-      if (calm_groups_ > 0) {
+      if (++slow_groups_ == 1 && calm_groups_ > 0) {
         --calm_groups_;
         last = now;
         continue;
       }
+      slow_groups_ = 0;
       const Index looked_at = std::min(doubtful_rows, rows.size() - copied);
       if (looked_at == 0 || !source_->residency_is_told ||
           resident_of(rows, copied, looked_at) < looked_at) {
@@ -306,7 +309,8 @@ class AdaptiveReader {
   ReadCounters counters_;
   Index page_bytes_ = system_page_bytes();
   bool is_warm_ = true;
-  Index calm_groups_ = 0;  ///< slow groups still to be taken for noise
+  Index slow_groups_ = 0;  ///< one after the other
+  Index calm_groups_ = 0;  ///< slow groups still to be taken for noise, each alone
   Index calm_after_noise_ = 1;
 };
 
