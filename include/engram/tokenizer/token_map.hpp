@@ -89,7 +89,7 @@ ENGRAM_ALWAYS_INLINE Result<TokenMap> TokenMap::from_bytes(Bytes bytes, Index ca
         {"token map: ", bytes.size(), " bytes, expected a multiple of 4 (little-endian int32)"},
         bytes.size());
   std::vector<std::int32_t> ids(static_cast<std::size_t>(bytes.size() / 4));
-  if (!ids.empty()) std::memcpy(ids.data(), bytes.data(), 4 * ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) std::memcpy(&ids[i], bytes.data() + 4 * i, 4);
   return make(std::move(ids), canonical_size);
 }
 
