@@ -86,6 +86,7 @@ class OutputFile {
 
   void write(Bytes bytes) noexcept {
     const auto size = static_cast<std::size_t>(bytes.size());
+    if (error_ == 0 && file_ == nullptr) error_ = EBADF;
     if (error_ == 0 && size != 0 && std::fwrite(bytes.data(), 1, size, file_) != size) keep_error();
   }
 

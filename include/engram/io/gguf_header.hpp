@@ -26,7 +26,7 @@ class GgufValue {
   /// Elements; 1 when it is no array.
   Index size() const noexcept { return size_; }
 
-  // Element i, 0 <= i < size(); empty when it is of another kind.
+  // Element i, from 0 on; empty beyond the end, and when it is of another kind.
   /// An integer of any width that fits.
   std::optional<std::int64_t> integer(Index i = 0) const noexcept;
   /// The same from 0 on.
@@ -112,6 +112,7 @@ inline std::uint64_t GgufValue::bits(Index i) const noexcept {
 }
 
 inline std::optional<std::int64_t> GgufValue::integer(Index i) const noexcept {
+  if (i >= size_) return std::nullopt;
   const std::uint64_t value = bits(i);
   switch (type_) {
     case GgufType::i8:
@@ -134,12 +135,13 @@ inline std::optional<std::int64_t> GgufValue::integer(Index i) const noexcept {
 }
 
 inline std::optional<std::uint64_t> GgufValue::natural(Index i) const noexcept {
-  if (type_ == GgufType::u64) return bits(i);
+  if (type_ == GgufType::u64 && i < size_) return bits(i);
   const std::optional<std::int64_t> value = integer(i);
   return value && *value >= 0 ? std::optional(static_cast<std::uint64_t>(*value)) : std::nullopt;
 }
 
 inline std::optional<double> GgufValue::real(Index i) const noexcept {
+  if (i >= size_) return std::nullopt;
   if (type_ == GgufType::f32)
     return static_cast<double>(__builtin_bit_cast(float, static_cast<std::uint32_t>(bits(i))));
   if (type_ == GgufType::f64) return __builtin_bit_cast(double, bits(i));
@@ -147,11 +149,11 @@ inline std::optional<double> GgufValue::real(Index i) const noexcept {
 }
 
 inline std::optional<bool> GgufValue::boolean(Index i) const noexcept {
-  return type_ == GgufType::boolean ? std::optional(bits(i) != 0) : std::nullopt;
+  return type_ == GgufType::boolean && i < size_ ? std::optional(bits(i) != 0) : std::nullopt;
 }
 
 inline std::optional<std::string_view> GgufValue::text(Index i) const noexcept {
-  if (type_ != GgufType::string) return std::nullopt;
+  if (type_ != GgufType::string || i >= size_) return std::nullopt;
   const auto at = static_cast<std::size_t>(i);
   const std::size_t begin = at == 0 ? 0 : ends_[at - 1];
   return std::string_view(bytes_).substr(begin, ends_[at] - begin);

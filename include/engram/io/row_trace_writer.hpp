@@ -31,10 +31,11 @@ class RowTraceWriter {
   /// in which case each window that does not follow the one before takes 4 N bytes more.
   ///
   /// Fails with bad_state (index: the place among `windows`), and nothing is taken, for a window
-  /// that the layout's extractor cannot give; with io.
+  /// that the layout's extractor cannot give; with io; with bad_state after finish().
   Result<void> append(View<const NgramWindow, 1> windows);
 
-  /// Writes the end and renames. Fails with io; `path` is as it was then.
+  /// Writes the end and renames. Fails with io; `path` is as it was then. bad_state when it was
+  /// finished.
   Result<void> finish();
 
  private:
@@ -77,6 +78,7 @@ inline Result<RowTraceWriter> RowTraceWriter::create(const std::string& path,
 }
 
 inline Result<void> RowTraceWriter::append(View<const NgramWindow, 1> windows) {
+  if (file_ == nullptr) return fail(Code::bad_state, {path_, ": finished"});
   for (Index i = 0; i < windows.size(); ++i)
     if (!row_trace_format::is_window(windows(i), max_ngram_size_, canonical_size_))
       return fail(Code::bad_state,
@@ -124,6 +126,7 @@ inline Result<void> RowTraceWriter::write_block() {
 
 inline Result<void> RowTraceWriter::finish() {
   namespace format = row_trace_format;
+  if (file_ == nullptr) return fail(Code::bad_state, {path_, ": finished"});
   if (!block_.empty())
     if (Result<void> written = write_block(); !written.ok()) return written;
   bytes_.clear();

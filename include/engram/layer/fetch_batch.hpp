@@ -81,19 +81,22 @@ class FetchBatch {
     ticket_.status = {};
     if (num_unique_ == 0) {
       finish_ticket(ticket_, {});
+      is_read_ = true;
       return {};
     }
     const Index each = store_->row_bytes() + store_->scale_bytes();
     const Status status = reader_.submit(View<const RowId, 1>(ids_, num_unique_),
                                          View<std::byte, 1>(bytes_, num_unique_ * each), ticket_);
     is_open_ = status.ok();
+    if (!is_open_) finish_ticket(ticket_, status);
     return status;
   }
   /// Whether wait() would return at once.
   bool poll() noexcept { return !is_open_ || reader_.poll(ticket_); }
-  /// The batch's status, once nothing of it is on the way.
+  /// The status of the batch that was last submitted, once nothing of it is on the way.
   Status wait() noexcept {
-    const Status status = is_open_ ? reader_.wait(ticket_) : ticket_.status;
+    if (!is_open_) return ticket_.status;
+    const Status status = reader_.wait(ticket_);
     is_open_ = false;
     is_read_ = status.ok();
     return status;
@@ -202,6 +205,7 @@ class FetchBatch {
   }
 
   const Store* store_;
+  Ticket ticket_;  // before the reader, which may write to it until it ends
   Reader reader_;
   Codec codec_;
   Index row_width_;
@@ -209,7 +213,6 @@ class FetchBatch {
   Index tokens_ = 0, layers_ = 0, heads_ = 0, num_unique_ = 0;
   bool is_open_ = false;  // a batch was submitted and not waited for
   bool is_read_ = false;  // its rows may be decoded
-  Ticket ticket_;
   std::int64_t* global_ = nullptr;
   std::int64_t* unique_ = nullptr;
   RowId* ids_ = nullptr;

@@ -14,9 +14,9 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// See StoreReader; starts its thread when it is made and ends it, once what is on the way is done,
-/// when it goes. Batches that were submitted while another is on the way begin at the latest when
-/// that one is done.
+/// See StoreReader; starts its thread when it is made and ends it when it goes, once what is on the
+/// way is done: tickets, rows and bytes live until then. Batches that were submitted while another
+/// is on the way begin at the latest when that one is done.
 template <class Store>
 class BackgroundReader {
  public:
@@ -133,6 +133,9 @@ class BackgroundStore {
   Index num_rows() const noexcept { return store_->num_rows(); }
   Index row_bytes() const noexcept { return store_->row_bytes(); }
   Index scale_bytes() const noexcept { return store_->scale_bytes(); }
+  std::uint64_t generation() const noexcept requires HasGeneration<Store> {
+    return store_->generation();
+  }
   BackgroundReader<Store> reader() const { return BackgroundReader<Store>(*store_); }
 
  private:

@@ -13,12 +13,6 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// A store that can be opened again, and says so by another number then.
-template <class S>
-concept HasGeneration = requires(const S s) {
-  { s.generation() } -> std::same_as<std::uint64_t>;
-};
-
 /// What belongs to one reader. Lies in the cache's memory.
 template <class Base>
 struct alignas(64) CacheReaderState {
@@ -161,9 +155,17 @@ Status scan_batch(const CacheState<Base>& cache, CacheReaderState<Base>& state) 
 /// What the base has fetched: to the caller and into the cache.
 template <class Base>
 Status take_misses(CacheState<Base>& cache, CacheReaderState<Base>& state, Status status) noexcept {
-  if (!status.ok()) return status;
-  if (generation_of(*cache.base) != state.generation) return {Code::mismatch};
   CacheMisses& misses = state.misses;
+  if (!status.ok()) {
+    const bool has_place = status.code == Code::io || status.code == Code::corrupt;
+    for (Index i = 0; has_place && i < misses.num_places; ++i)
+      if (misses.places[i].row == status.index) {  // among the misses; now in the batch
+        status.index = misses.places[i].position;
+        break;
+      }
+    return status;
+  }
+  if (generation_of(*cache.base) != state.generation) return {Code::mismatch};
   spread_misses(misses, cache.sets.row_bytes, state.bytes);
   Index wanted = 0;
   for (Index i = 0; i < misses.num_rows; ++i) wanted += misses.ways[i] >= 0 ? 1 : 0;

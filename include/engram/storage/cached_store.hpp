@@ -62,6 +62,8 @@ class CachedStore {
     ENGRAM_ALWAYS_INLINE ~Reader() {
       if (state_ == nullptr) return;
       if (state_->busy) (void)state_->reader->wait(state_->base_ticket);
+      state_->busy = false;
+      clear_misses(state_->misses);  // the next reader in this place begins with none
       close_reader(*state_);
       __atomic_store_n(&state_->taken, 0U, __ATOMIC_RELEASE);
     }

@@ -12,12 +12,12 @@
 #include <engram/storage/sigbus_guard.hpp>
 
 #include <chrono>
+#include <memory>
 #include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Reads batches of a MappedFetchStore; refers to its files, which it must not outlive. For one
-/// thread. Moves, is not copied.
+/// Reads batches of a MappedFetchStore, whose files it keeps. For one thread. Moves, is not copied.
 ///
 /// A batch whose rows seem to be in memory costs no advice: four of its rows are looked up first,
 /// and when others of it come from the disk after all, the next batches are asked for unseen, 1, 2,
@@ -27,8 +27,11 @@ class MappedReader {
   /// Batches that may be on their way at the same time.
   static constexpr Index max_batches = 64;
 
-  ENGRAM_ALWAYS_INLINE MappedReader(const MappedRows& rows, RowShape shape)
-      : mapped_(rows), shape_(shape), batches_(max_batches) {}
+  ENGRAM_ALWAYS_INLINE explicit MappedReader(std::shared_ptr<const MmapStore> store)
+      : store_(std::move(store)),
+        mapped_(store_->ref()),
+        shape_{store_->num_rows(), store_->row_bytes(), store_->scale_bytes()},
+        batches_(max_batches) {}
   ENGRAM_ALWAYS_INLINE MappedReader(MappedReader&&) = default;
   MappedReader(const MappedReader&) = delete;
   ENGRAM_ALWAYS_INLINE ~MappedReader() = default;
@@ -226,6 +229,7 @@ class MappedReader {
     }
   }
 
+  std::shared_ptr<const MmapStore> store_;
   MappedRows mapped_;
   RowShape shape_;
   Index page_bytes_ = system_page_bytes();
@@ -250,24 +254,23 @@ class MappedFetchStore {
     return MappedFetchStore(std::move(store.value()));
   }
 
-  Index num_rows() const noexcept { return store_.num_rows(); }
-  Index row_bytes() const noexcept { return store_.row_bytes(); }
-  Index scale_bytes() const noexcept { return store_.scale_bytes(); }
+  Index num_rows() const noexcept { return store_->num_rows(); }
+  Index row_bytes() const noexcept { return store_->row_bytes(); }
+  Index scale_bytes() const noexcept { return store_->scale_bytes(); }
   /// Another number for each open(), see next_generation().
   std::uint64_t generation() const noexcept { return generation_; }
   /// The same rows in place.
-  const MmapStore& in_place() const noexcept { return store_; }
+  const MmapStore& in_place() const noexcept { return *store_; }
 
   /// One for each thread. Allocates 40 KiB.
-  ENGRAM_ALWAYS_INLINE MappedReader reader() const {
-    return MappedReader(store_.ref(), {num_rows(), row_bytes(), scale_bytes()});
-  }
+  ENGRAM_ALWAYS_INLINE MappedReader reader() const { return MappedReader(store_); }
 
  private:
   ENGRAM_ALWAYS_INLINE explicit MappedFetchStore(MmapStore store)
-      : store_(std::move(store)), generation_(next_generation()) {}
+      : store_(std::make_shared<const MmapStore>(std::move(store))),
+        generation_(next_generation()) {}
 
-  MmapStore store_;
+  std::shared_ptr<const MmapStore> store_;
   std::uint64_t generation_ = 0;
 };
 static_assert(check_fetch_store<MappedFetchStore>());

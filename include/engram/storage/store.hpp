@@ -73,6 +73,12 @@ ENGRAM_ALWAYS_INLINE std::uint64_t next_generation() noexcept {
   return __atomic_add_fetch(&last_generation, 1, __ATOMIC_RELAXED);
 }
 
+/// A store that can be opened again, and says so by another number then.
+template <class S>
+concept HasGeneration = requires(const S s) {
+  { s.generation() } -> std::same_as<std::uint64_t>;
+};
+
 /// Reads batches of one store; one for each thread, it holds everything that changes.
 ///
 /// Semantics: submit(rows, bytes, ticket) asks for rows (each in [0, num_rows())), which arrive

@@ -40,7 +40,9 @@ class UringReads::Queue {
     const auto entries = static_cast<unsigned>(depth);
     unsigned flags = 0;
 #if defined(IORING_SETUP_COOP_TASKRUN)
-    flags = IORING_SETUP_COOP_TASKRUN;  // completions wait for this thread's next call anyway
+    // Completions wait for this thread's next call, and a look at the ring tells when there are
+    // any.
+    flags = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
 #endif
     int error = ::io_uring_queue_init(entries, &ring_->ring, flags);
     if (error == -EINVAL) error = ::io_uring_queue_init(entries, &ring_->ring, 0);

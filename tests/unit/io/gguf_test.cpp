@@ -288,6 +288,9 @@ TEST_CASE("gguf: alignment") {
   GgufWriter many = sample();
   many.numbers<std::uint32_t>("general.alignment", {32});
   refused(many, "an array of 1 u32, expected u32");
+  GgufWriter none = sample();
+  none.numbers<std::uint32_t>("general.alignment", {});
+  refused(none, "an array of 0 u32, expected u32");
   for (const std::uint32_t right : {8U, 64U, 4096U}) {
     GgufWriter w = sample();
     w.alignment = right;

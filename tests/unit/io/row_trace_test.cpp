@@ -60,6 +60,8 @@ void record(const std::string& path, const Layout& layout, const Windows& window
         .value();
   CHECK(writer.tokens() == static_cast<Index>(windows.size()));
   writer.finish().value();
+  CHECK(writer.finish().status().code == Code::bad_state);
+  CHECK(writer.append({}).status().code == Code::bad_state);
 }
 
 /// Everything up to the end, or the status that stopped it.

@@ -5,8 +5,10 @@
 #include <engram/codec/plain.hpp>
 #include <engram/layer/fetch_batch.hpp>
 #include <engram/storage/background_store.hpp>
+#include <engram/storage/cached_store.hpp>
 #include <engram/storage/disk/adaptive_store.hpp>
 #include <engram/storage/disk/thread_reads.hpp>
+#include <engram/storage/mapped_reader.hpp>
 
 #include <filesystem>
 #include <thread>
@@ -238,6 +240,41 @@ TEST_CASE(
   run(direct);
   Batch<BackgroundStore<DirectStore<ThreadReads>>> background(driven, 1000);
   run(background);
+}
+
+TEST_CASE("fetch batch: what the store refuses to begin is the batch's status") {
+  const RandomTable table = two_layers();
+  const auto files = MappedFetchStore::open(table.segments).value();
+  CacheOptions options;
+  options.bytes = 1 << 20;
+  const auto store = CachedStore<MappedFetchStore>::make(files, options).value();
+  const auto only_place = store.reader();
+  Batch<CachedStore<MappedFetchStore>> b(store, 1000);
+  const std::vector<std::int32_t> ids = {0, 1, 2, 100, 150, 199};
+  std::uint32_t flag = 0;
+  REQUIRE(b.batch.plan(ids_view(ids), firsts).ok());
+  CHECK(b.batch.submit(&flag).code == Code::unsupported);
+  CHECK(flag == 2);
+  CHECK(b.batch.poll());
+  CHECK(b.batch.wait().code == Code::unsupported);
+  std::vector<float> out(heads * width, 7.0f);
+  CHECK(b.batch.decode(0, View<float, 2>(out.data(), 1, heads * width)).code == Code::busy);
+}
+
+TEST_CASE("fetch batch: a plan that was not asked for has no rows") {
+  const RandomTable table = two_layers();
+  const auto store = MappedFetchStore::open(table.segments).value();
+  Batch<MappedFetchStore> b(store, 1000);
+  const std::vector<std::int32_t> ids = {0, 1, 2, 100, 150, 199};
+  REQUIRE(b.batch.plan(ids_view(ids), firsts).ok());
+  REQUIRE(b.batch.submit().ok());
+  REQUIRE(b.batch.wait().ok());
+  std::vector<float> out(heads * width, 7.0f);
+  const View<float, 2> rows(out.data(), 1, heads * width);
+  REQUIRE(b.batch.decode(0, rows).ok());
+  REQUIRE(b.batch.plan(ids_view(ids), firsts).ok());
+  (void)b.batch.wait();
+  CHECK(b.batch.decode(0, rows).code == Code::busy);
 }
 
 TEST_CASE("background store: many readers, each with batches of its own, refused and failed ones") {

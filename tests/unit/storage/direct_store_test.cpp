@@ -428,6 +428,9 @@ TEST_CASE("direct store: checksums of pages are compared, some or all") {
     CHECK(reader.counters().checked_pages == 2);
     REQUIRE(reader.submit(view(bad), view(bytes), ticket).ok());
     CHECK(reader.wait(ticket) == Status{Code::corrupt, 0, 1});
+    const std::vector<RowId> second = {RowId{0}, RowId{16}};  // the next page, in the same read
+    REQUIRE(reader.submit(view(second), view(bytes), ticket).ok());
+    CHECK(reader.wait(ticket) == Status{Code::corrupt, 0, 1});
   }
   options.verify = Verify::sample;
   options.page_check = Page::is_good;

@@ -35,10 +35,9 @@ struct AdaptiveSource {
 template <class Reads>
 class AdaptiveReader {
  public:
-  /// `source` must outlive the reader.
-  explicit AdaptiveReader(const AdaptiveSource<Reads>& source)
-      : source_(&source),
-        direct_(source.direct.reader()),
+  explicit AdaptiveReader(std::shared_ptr<const AdaptiveSource<Reads>> source)
+      : source_(std::move(source)),
+        direct_(source_->direct.reader()),
         pending_(static_cast<std::size_t>(most_batches)) {}
 
   Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) noexcept {
@@ -59,7 +58,6 @@ class AdaptiveReader {
     Status status;
     Index copied = 0;
     if (is_warm_) status = copy_while_warm(rows, bytes, copied);
-    free->status = {};
     free->is_open = false;
     if (status.ok() && copied < rows.size()) status = read_rest(rows, bytes, copied, *free);
     if (status.code == Code::busy) {  // batches that were given up are still on the way
@@ -120,7 +118,6 @@ class AdaptiveReader {
     Ticket* ticket = nullptr;  ///< null: free
     Ticket direct;
     bool is_open = false;  ///< `direct` is on the way
-    Status status;
     std::unique_ptr<HostMemory> memory;
     Index room = 0;
     RowId* rows = nullptr;
@@ -303,7 +300,7 @@ class AdaptiveReader {
     });
   }
 
-  const AdaptiveSource<Reads>* source_;
+  std::shared_ptr<const AdaptiveSource<Reads>> source_;  // the store may go first
   DirectReader<Reads> direct_;
   std::vector<Pending> pending_;
   ReadCounters counters_;
@@ -337,7 +334,7 @@ class AdaptiveStore {
     bool told = true;
     for (const DiskFile& file : direct.value().source().files)
       told = told && engram::residency_is_told(file.descriptor());
-    return AdaptiveStore(std::unique_ptr<AdaptiveSource<Reads>>(new AdaptiveSource<Reads>{
+    return AdaptiveStore(std::shared_ptr<AdaptiveSource<Reads>>(new AdaptiveSource<Reads>{
         std::move(mapped).value(), std::move(direct).value(), shape, told}));
   }
 
@@ -346,7 +343,7 @@ class AdaptiveStore {
   Index scale_bytes() const noexcept { return source_->shape.scale_bytes; }
   std::uint64_t generation() const noexcept { return source_->direct.generation(); }
 
-  AdaptiveReader<Reads> reader() const { return AdaptiveReader<Reads>(*source_); }
+  AdaptiveReader<Reads> reader() const { return AdaptiveReader<Reads>(source_); }
 
   /// Of the half that reads from the disk.
   const DirectReport& report() const noexcept { return source_->direct.report(); }
@@ -354,10 +351,10 @@ class AdaptiveStore {
   bool residency_is_told() const noexcept { return source_->residency_is_told; }
 
  private:
-  explicit AdaptiveStore(std::unique_ptr<AdaptiveSource<Reads>> source)
+  explicit AdaptiveStore(std::shared_ptr<AdaptiveSource<Reads>> source)
       : source_(std::move(source)) {}
 
-  std::unique_ptr<AdaptiveSource<Reads>> source_;
+  std::shared_ptr<const AdaptiveSource<Reads>> source_;
 };
 
 ENGRAM_END_NAMESPACE

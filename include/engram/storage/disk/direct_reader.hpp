@@ -54,9 +54,8 @@ struct DirectSource {
 template <class Reads>
 class DirectReader {
  public:
-  /// `source` and what it refers to must outlive the reader.
-  DirectReader(const DirectSource& source, const Reads& reads)
-      : state_(std::make_unique<State>(source, reads)) {}
+  DirectReader(std::shared_ptr<const DirectSource> source, const Reads& reads)
+      : state_(std::make_unique<State>(std::move(source), reads)) {}
 
   Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) noexcept {
     if (const Index expected = rows.size() * state_->row_bytes(); bytes.size() != expected)
@@ -116,8 +115,9 @@ class DirectReader {
   };
 
   struct State {
-    State(const DirectSource& from, const Reads& reads)
-        : source(from), queue(reads.queue(from.depth)) {
+    State(std::shared_ptr<const DirectSource> shared, const Reads& reads)
+        : shares(std::move(shared)), source(*shares), queue(reads.queue(source.depth)) {
+      const DirectSource& from = source;
       status = queue.status();
       const auto depth = static_cast<std::size_t>(from.depth);
       slots.resize(depth);
@@ -315,7 +315,7 @@ class DirectReader {
           start(over.slot, slot);
           return;
         }
-        fail_batch(batch, read, again);
+        fail_batch(batch, read, again, slot.filled);
       }
       if (batch.status.ok()) copy_rows(batch, read, memory_of(over.slot));
       --batch.open_reads;
@@ -338,15 +338,19 @@ class DirectReader {
       return {};
     }
 
-    void fail_batch(Batch& batch, const PlannedRead& read, Status why) noexcept {
-      why.index = batch.pieces[read.first_piece].to / row_bytes();
+    /// `at`: how far into the read it went wrong; the row that lies there, or next behind it.
+    void fail_batch(Batch& batch, const PlannedRead& read, Status why, Index at) noexcept {
+      const ReadPiece* hit = batch.pieces + read.first_piece;
+      const ReadPiece* const last = hit + read.pieces - 1;
+      while (hit != last && hit->offset + hit->bytes <= read.offset + at) ++hit;
+      why.index = hit->to / row_bytes();
       batch.status = why;
     }
 
     void copy_rows(Batch& batch, const PlannedRead& read, const std::byte* pages) noexcept {
       counters.pages += read.bytes / disk_page_bytes;
-      if (source.verify != Verify::off && !pages_are_good(read, pages))
-        return fail_batch(batch, read, {Code::corrupt});
+      if (const Index bad = source.verify == Verify::off ? -1 : bad_page(read, pages); bad >= 0)
+        return fail_batch(batch, read, {Code::corrupt}, bad);
       for (Index p = read.first_piece; p < read.first_piece + read.pieces; ++p) {
         const ReadPiece& piece = batch.pieces[p];
         std::memcpy(batch.bytes.data() + piece.to, pages + (piece.offset - read.offset),
@@ -354,15 +358,17 @@ class DirectReader {
       }
     }
 
-    bool pages_are_good(const PlannedRead& read, const std::byte* pages) noexcept {
+    /// Where the first damaged page begins, -1 for none.
+    Index bad_page(const PlannedRead& read, const std::byte* pages) noexcept {
       for (Index at = 0; at < page_down(read.needed + disk_page_bytes - 1); at += disk_page_bytes) {
         if (source.verify == Verify::sample && ++seen_pages % 64 != 0) continue;
         ++counters.checked_pages;
-        if (!source.page_check(pages + at, (read.offset + at) / disk_page_bytes)) return false;
+        if (!source.page_check(pages + at, (read.offset + at) / disk_page_bytes)) return at;
       }
-      return true;
+      return -1;
     }
 
+    const std::shared_ptr<const DirectSource> shares;  // the store may go first
     const DirectSource& source;
     std::unique_ptr<HostMemory> memory;  // outlives the queue, which writes to it
     std::vector<Slot> slots;

@@ -37,7 +37,7 @@ struct DirectReport {
 ///
 /// Files stay open: one that is replaced under its name meanwhile is read as it was. One that is
 /// written to gives new bytes, and without checksums nobody can tell. Moves, is not copied; readers
-/// stay valid when it moves. Const calls may run concurrently.
+/// keep what they read from, also when the store goes. Const calls may run concurrently.
 template <class Reads>
 class DirectStore {
   static_assert(check_disk_reads<Reads>());
@@ -53,7 +53,7 @@ class DirectStore {
   Index scale_bytes() const noexcept { return source_->shape.scale_bytes; }
   std::uint64_t generation() const noexcept { return generation_; }
 
-  DirectReader<Reads> reader() const { return DirectReader<Reads>(*source_, *reads_); }
+  DirectReader<Reads> reader() const { return DirectReader<Reads>(source_, *reads_); }
 
   const DirectReport& report() const noexcept { return report_; }
   /// Its open files and where rows are in them.
@@ -63,7 +63,7 @@ class DirectStore {
   DirectStore() = default;
 
   std::unique_ptr<Reads> reads_;
-  std::unique_ptr<DirectSource> source_;
+  std::shared_ptr<DirectSource> source_;
   DirectReport report_;
   std::uint64_t generation_ = next_generation();
 };
@@ -137,7 +137,7 @@ Result<DirectStore<Reads>> DirectStore<Reads>::open(const std::vector<TableSegme
 
   DirectStore store;
   store.reads_ = std::make_unique<Reads>(std::move(reads));
-  store.source_ = std::make_unique<DirectSource>(std::move(source).value());
+  store.source_ = std::make_shared<DirectSource>(std::move(source).value());
   DirectSource& made = *store.source_;
   made.verify = options.verify;
   made.page_check = options.page_check;
