@@ -68,11 +68,15 @@ function(engram_dependency name)
     return()
   endif()
 
-  if(NOT ENGRAM_FETCH_DEPENDENCIES OR NOT pin_URL)
-    message(
-      FATAL_ERROR
-        "engram: ${name} is not installed and not to be downloaded. "
-        "On Debian and Ubuntu: apt install ${pin_APT}")
+  set(why)
+  if(NOT pin_URL)
+    set(why "nothing is known to download")
+  elseif(NOT ENGRAM_FETCH_DEPENDENCIES)
+    set(why "ENGRAM_FETCH_DEPENDENCIES is OFF")
+  endif()
+  if(why)
+    message(FATAL_ERROR "engram: ${name} is not installed and ${why}. "
+                        "On Debian and Ubuntu: apt install ${pin_APT}")
   endif()
   foreach(part URL SHA256)
     if(DEFINED ENGRAM_FETCH_${name}_${part})

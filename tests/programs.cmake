@@ -67,9 +67,6 @@ endif()
 # Folders of unit/ that test a library of the examples, by the same name.
 set(engram_example_folders program text chart trace simulate lm demo_parts knockout_parts read_bench study)
 
-# Unit tests are compiled more often than run; what bits an optimised build gives, golden/ checks.
-set(engram_unit_options $<$<CONFIG:Release>:-O1>)
-
 # The library's own folders.
 function(engram_suite_unit)
   file(GLOB folders RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/unit CONFIGURE_DEPENDS unit/*)
@@ -78,7 +75,7 @@ function(engram_suite_unit)
     if(name STREQUAL "uring" AND NOT TARGET engram_uring)
       engram_skipped_test("unit_uring" "built without liburing (ENGRAM_WITH_URING)")
     elseif(sources AND NOT name IN_LIST engram_example_folders)
-      engram_catch_program(unit_${name} SOURCES ${sources} OPTIONS ${engram_unit_options})
+      engram_catch_program(unit_${name} SOURCES ${sources})
     endif()
   endforeach()
 endfunction()
@@ -87,7 +84,7 @@ function(engram_suite_unit_examples)
   foreach(name IN LISTS engram_example_folders)
     if(TARGET engram_${name})
       file(GLOB sources CONFIGURE_DEPENDS unit/${name}/*.cpp)
-      engram_catch_program(unit_${name} SOURCES ${sources} OPTIONS ${engram_unit_options})
+      engram_catch_program(unit_${name} SOURCES ${sources})
       target_link_libraries(unit_${name} PRIVATE engram_${name})
       target_compile_options(unit_${name} PRIVATE $<TARGET_PROPERTY:engram_${name},COMPILE_OPTIONS>)
     else()

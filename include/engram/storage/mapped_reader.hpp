@@ -244,7 +244,8 @@ class MappedReader {
 };
 
 /// The rows of an MmapStore, to be fetched in batches. Files, segments and errors are MmapStore's.
-/// Moves, is not copied; readers stay valid when it moves. Const calls may run concurrently.
+/// Moves, is not copied; readers keep the files, also when it goes. Const calls may run
+/// concurrently.
 class MappedFetchStore {
  public:
   /// As MmapStore::open().

@@ -12,6 +12,7 @@
 #include <scratch.hpp>
 
 #include <fstream>
+#include <memory>
 
 using namespace engram;
 using namespace layer_case;

@@ -243,6 +243,14 @@ TEST_CASE("row trace: what is not one, or cannot be written") {
   }
   CHECK_FALSE(fs::exists(path + ".part"));
   CHECK(read_file(path).value() == "old");
+  {
+    const std::string folder = path + ".folder";
+    fs::create_directories(folder + "/in the way");
+    RowTraceWriter writer = RowTraceWriter::create(folder, layout_of(3)).value();
+    CHECK(writer.finish().status().code == Code::io);
+    CHECK(writer.finish().status().code == Code::io);  // once more, with the file closed
+    fs::remove_all(folder);
+  }
 #if defined(__linux__)
   if (fs::exists("/dev/full")) {
     fs::create_symlink("/dev/full", path + ".part");

@@ -315,6 +315,7 @@ class AdaptiveReader {
 ///
 /// What is read from the disk is not kept in memory, what the mapping touches is: whoever wants
 /// rows to stay puts a CachedStore on top. The files must keep their length, see sigbus_guard.hpp.
+/// Readers keep the files, also when the store goes.
 template <class Reads>
 class AdaptiveStore {
  public:

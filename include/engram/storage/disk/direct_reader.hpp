@@ -117,19 +117,18 @@ class DirectReader {
   struct State {
     State(std::shared_ptr<const DirectSource> shared, const Reads& reads)
         : shares(std::move(shared)), source(*shares), queue(reads.queue(source.depth)) {
-      const DirectSource& from = source;
       status = queue.status();
-      const auto depth = static_cast<std::size_t>(from.depth);
+      const auto depth = static_cast<std::size_t>(source.depth);
       slots.resize(depth);
       done.resize(depth);
       free_slots.reserve(depth);
-      for (Index i = from.depth; i > 0; --i) free_slots.push_back(i - 1);
-      batches.resize(static_cast<std::size_t>(from.most_batches));
-      const Index of_reads = from.depth * from.read_bytes;
+      for (Index i = source.depth; i > 0; --i) free_slots.push_back(i - 1);
+      batches.resize(static_cast<std::size_t>(source.most_batches));
+      const Index of_reads = source.depth * source.read_bytes;
       const Index of_pieces = 2 * planned_rows * Index{sizeof(ReadPiece)};
       const Index of_plans = 2 * planned_rows * Index{sizeof(PlannedRead)};
       Result<HostMemory> made = HostMemory::make(
-          of_reads + from.most_batches * (of_pieces + of_plans), {.pages = Pages::ordinary});
+          of_reads + source.most_batches * (of_pieces + of_plans), {.pages = Pages::ordinary});
       if (!made.ok()) {
         status = made.status();
         return;
