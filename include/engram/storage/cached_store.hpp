@@ -75,7 +75,8 @@ class CachedStore {
     /// Status  busy (index: 1) while a batch of this reader is on its way, unsupported (index:
     ///         max_readers) when the cache had no place for this reader; then the ticket is as it
     ///         was. Else the ticket has the same status when it is not ok: shape_mismatch (index:
-    ///         the bytes expected), bad_row (index: its place), mismatch, or what the base says.
+    ///         the bytes expected), bad_row (index: its place), mismatch, or what the base says
+    ///         (io, corrupt: index is the row's place in this batch).
     ENGRAM_ALWAYS_INLINE Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes,
                                        Ticket& ticket) noexcept {
       if (state_ == nullptr) return {Code::unsupported, 0, cache_->max_readers};

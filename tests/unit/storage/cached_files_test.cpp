@@ -138,8 +138,8 @@ TEST_CASE("cached store: the row that failed is named by its place in the batch"
   REQUIRE(reader.wait(ticket).ok());
   rows.push_back(RowId{num_rows - 1});
   std::filesystem::resize_file(segments[0].codes.path, 4096);
-  REQUIRE(reader.submit(rows, all, ticket).ok());
-  const Status status = reader.wait(ticket);
+  Status status = reader.submit(rows, all, ticket);  // which may have seen it already
+  if (status.ok()) status = reader.wait(ticket);
   CHECK(status.code == Code::corrupt);
   CHECK(status.index == 40);
 }

@@ -36,7 +36,8 @@ class NumberedStore {
     engram::Index batches = 0, rows = 0, open = 0, readers = 0;
     engram::Index misuses = 0;
     engram::Index fail_submit = 0, fail_wait = 0;  ///< every so many batches; 0: none
-    engram::Index polls = 0;  ///< until a batch is done by itself; -1: at once, in submit()
+    engram::Index failed_row = -1;  ///< the last, which the status names by its place
+    engram::Index polls = 0;        ///< until a batch is done by itself; -1: at once, in submit()
   };
   static engram::Index add(engram::Index& to, engram::Index more) {
     return __atomic_add_fetch(&to, more, __ATOMIC_RELAXED);
@@ -68,7 +69,7 @@ class NumberedStore {
       const engram::Index number = add(notes_->batches, 1);
       add(notes_->rows, ids.size());
       if (notes_->fail_submit > 0 && number % notes_->fail_submit == 0)
-        return {engram::Code::io, 5, 0};
+        return failure_at({engram::Code::io, 5, 0}, ids);
       fails_ = notes_->fail_wait > 0 && number % notes_->fail_wait == 0;
       ids_ = ids;
       bytes_ = bytes;
@@ -93,11 +94,19 @@ class NumberedStore {
       pending_ = false;
       add(notes_->open, -1);
       ticket.id = -1;
-      ticket.status = fails_ ? engram::Status{engram::Code::corrupt, 0, 3} : engram::Status{};
+      ticket.status =
+          fails_
+              ? failure_at({engram::Code::corrupt, 0, ids_.size() < 4 ? ids_.size() - 1 : 3}, ids_)
+              : engram::Status{};
       return ticket.status;
     }
 
    private:
+    engram::Status failure_at(engram::Status status, engram::View<const engram::RowId, 1> ids) {
+      const engram::Index row = engram::to_integer(ids(status.index));
+      __atomic_store_n(&notes_->failed_row, row, __ATOMIC_RELAXED);
+      return status;
+    }
     void misuse(bool is_one) {
       if (is_one) add(notes_->misuses, 1);
     }
