@@ -64,13 +64,13 @@ void map_pages(const RowExtent& extent, const FileRange& range) {
 
 Result<void> read_range(const RowExtent& extent, const FileRange& range) {
   const OpenFile file(extent.path);
-  if (file.descriptor < 0) return disk::open_failure("open", extent.path, errno);
+  if (file.descriptor < 0) return file_failure("open", extent.path, errno);
   std::vector<char> block(std::size_t{1} << 20);
   for (Index at = range.begin; at < range.end;) {
     const auto wanted = std::min(static_cast<std::size_t>(range.end - at), block.size());
     const ssize_t got = ::pread(file.descriptor, block.data(), wanted, static_cast<off_t>(at));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return disk::open_failure("read", extent.path, errno);
+    if (got < 0) return file_failure("read", extent.path, errno);
     if (got == 0) return fail(Code::corrupt, {extent.path, ": cut off while it was read"});
     at += got;
   }

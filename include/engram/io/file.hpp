@@ -6,7 +6,7 @@
 // stands under its final name. Tables are not read this way: see storage/.
 
 #include <engram/core/bytes.hpp>
-#include <engram/core/status.hpp>
+#include <engram/core/file_failure.hpp>
 
 #include <cerrno>
 #include <cstdio>
@@ -21,14 +21,6 @@
 #endif
 
 ENGRAM_BEGIN_NAMESPACE
-
-/// "cannot read x.json: No such file or directory", with errno in the status.
-inline Failure file_failure(const char* action, const std::string& path, int error) {
-  if (error == 0) error = EIO;
-  return fail(Code::io,
-              {"cannot ", action, " ", path, ": ", std::generic_category().message(error)}, -1,
-              error);
-}
 
 /// The bytes of a file, or of anything else that can be read to an end (a pipe).
 ///

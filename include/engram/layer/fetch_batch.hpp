@@ -188,19 +188,13 @@ class FetchBatch {
 
   template <Element Out>
   ENGRAM_ALWAYS_INLINE void decode_rows(Index layer, View<Out, 2> out) const noexcept {
-    const Index row_bytes = store_->row_bytes();
-    const Index scale_bytes = store_->scale_bytes();
+    const RowShape shape{store_->num_rows(), store_->row_bytes(), store_->scale_bytes()};
+    const Index each = shape.row_bytes + shape.scale_bytes;
     for (Index t = 0; t < tokens_; ++t)
       for (Index h = 0; h < heads_; ++h) {
-        Out* const to = out.data() + t * out.stride(0) + h * row_width_;
         const std::int32_t place = scatter_[(t * layers_ + layer) * heads_ + h];
-        if (place < 0) {
-          for (Index d = 0; d < row_width_; ++d) to[d] = Out{};
-          continue;
-        }
-        const std::byte* const codes = bytes_ + place * (row_bytes + scale_bytes);
-        const RowBytes row{codes, scale_bytes > 0 ? codes + row_bytes : nullptr};
-        run_items(DecodeBody<Codec, Out>{codec_, row, row_width_, to}, {0, 1});
+        decode_fetched(codec_, place < 0 ? nullptr : bytes_ + place * each, shape, row_width_,
+                       out.data() + t * out.stride(0) + h * row_width_);
       }
   }
 

@@ -7,7 +7,7 @@
 #include <engram/storage/store.hpp>
 
 #include <condition_variable>
-#include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -23,13 +23,23 @@ class BackgroundReader {
   /// `store` must outlive the reader.
   explicit BackgroundReader(const Store& store) : state_(std::make_unique<State>(store)) {}
 
-  /// busy when the ticket's batch is on the way.
-  Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) {
+  /// busy when the ticket's batch is on the way, out_of_memory.
+  Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) noexcept {
+    std::list<Batch> next;
+#if ENGRAM_EXCEPTIONS
+    try {
+      next.push_back({rows, bytes, &ticket, {}});
+    } catch (const std::bad_alloc&) {
+      return {Code::out_of_memory};
+    }
+#else
+    next.push_back({rows, bytes, &ticket, {}});
+#endif
     {
       const std::lock_guard lock(state_->mutex);
       if (ticket.id >= 0) return {Code::busy, 0, 1};
       ticket.id = ++state_->last_id;
-      state_->asked.push_back({rows, bytes, &ticket});
+      state_->asked.splice(state_->asked.end(), next);
     }
     state_->arrived.notify_one();
     return {};
@@ -51,7 +61,8 @@ class BackgroundReader {
   struct Batch {
     View<const RowId, 1> rows;
     View<std::byte, 1> bytes;
-    Ticket* ticket;
+    Ticket* ticket;  ///< the caller's
+    Ticket own;      ///< for the store's reader
   };
 
   struct State {
@@ -67,36 +78,28 @@ class BackgroundReader {
       thread.join();
     }
 
-    void run() {
-      struct Open {
-        Batch batch;
-        std::unique_ptr<Ticket> ticket;
-      };
-      std::deque<Open> open;
+    // Batches go from list to list and stay where they are: nothing here allocates.
+    void run() noexcept {
+      std::list<Batch> taken, open;
       for (;;) {
-        std::deque<Batch> taken;
         {
           std::unique_lock lock(mutex);
-          if (open.empty()) arrived.wait(lock, [this] { return ends || !asked.empty(); });
-          if (open.empty() && asked.empty()) return;
-          taken.swap(asked);
+          if (open.empty() && taken.empty())
+            arrived.wait(lock, [this] { return ends || !asked.empty(); });
+          if (open.empty() && taken.empty() && asked.empty()) return;
+          taken.splice(taken.end(), asked);
         }
         while (!taken.empty()) {
-          Open next{taken.front(), std::make_unique<Ticket>()};
-          const Status status = reader.submit(next.batch.rows, next.batch.bytes, *next.ticket);
+          Batch& next = taken.front();
+          const Status status = reader.submit(next.rows, next.bytes, next.own);
           if (status.code == Code::busy && !open.empty()) break;
-          taken.pop_front();
-          if (status.ok())
-            open.push_back(std::move(next));
-          else
-            finish(*next.batch.ticket, status);
-        }
-        if (!taken.empty()) {
-          const std::lock_guard lock(mutex);
-          asked.insert(asked.begin(), taken.begin(), taken.end());
+          open.splice(open.end(), taken, taken.begin());
+          if (status.ok()) continue;
+          finish(*next.ticket, status);
+          open.pop_back();
         }
         if (open.empty()) continue;
-        finish(*open.front().batch.ticket, reader.wait(*open.front().ticket));
+        finish(*open.front().ticket, reader.wait(open.front().own));
         open.pop_front();
       }
     }
@@ -111,7 +114,7 @@ class BackgroundReader {
 
     std::mutex mutex;
     std::condition_variable arrived, done;
-    std::deque<Batch> asked;
+    std::list<Batch> asked;
     Index last_id = 0;
     bool ends = false;
     Reader reader;

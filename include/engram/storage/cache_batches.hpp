@@ -87,6 +87,21 @@ void open_reader(const CacheState<Base>& cache, CacheReaderState<Base>& state) {
   state.generation = generation_of(*cache.base);
 }
 
+/// open_reader(), or out_of_memory.
+template <class Base>
+Status try_to_open_reader(const CacheState<Base>& cache, CacheReaderState<Base>& state) noexcept {
+#if ENGRAM_EXCEPTIONS
+  try {
+    open_reader(cache, state);
+  } catch (const std::bad_alloc&) {
+    return {Code::out_of_memory};
+  }
+#else
+  open_reader(cache, state);
+#endif
+  return {};
+}
+
 /// Empties the cache when the base was opened again, and renews the reader. mismatch when the base
 /// has rows of another size or number now.
 template <class Base>
@@ -107,11 +122,9 @@ Status follow_base(CacheState<Base>& cache, CacheReaderState<Base>& state) noexc
     }
     end_change(cache.changing);
   }
-  if (state.generation != now) {
-    close_reader(state);
-    open_reader(cache, state);
-  }
-  return {};
+  if (state.generation == now && state.reader != nullptr) return {};
+  close_reader(state);
+  return try_to_open_reader(cache, state);
 }
 
 /// Ends the reader's batch.
@@ -152,19 +165,23 @@ Status scan_batch(const CacheState<Base>& cache, CacheReaderState<Base>& state) 
   return {};
 }
 
+/// A failed batch of the base, as the cache's reader says it: io and corrupt name a row's place
+/// among the misses there, and in the batch here, whose first place is `begin`.
+inline Status in_the_batch(const CacheMisses& misses, Status status, Index begin) noexcept {
+  if (status.code != Code::io && status.code != Code::corrupt) return status;
+  for (Index i = 0; i < misses.num_places; ++i)
+    if (misses.places[i].row == status.index) {
+      status.index = begin + misses.places[i].position;
+      break;
+    }
+  return status;
+}
+
 /// What the base has fetched: to the caller and into the cache.
 template <class Base>
 Status take_misses(CacheState<Base>& cache, CacheReaderState<Base>& state, Status status) noexcept {
   CacheMisses& misses = state.misses;
-  if (!status.ok()) {
-    const bool has_place = status.code == Code::io || status.code == Code::corrupt;
-    for (Index i = 0; has_place && i < misses.num_places; ++i)
-      if (misses.places[i].row == status.index) {  // among the misses; now in the batch
-        status.index = misses.places[i].position;
-        break;
-      }
-    return status;
-  }
+  if (!status.ok()) return in_the_batch(misses, status, 0);
   if (generation_of(*cache.base) != state.generation) return {Code::mismatch};
   spread_misses(misses, cache.sets.row_bytes, state.bytes);
   Index wanted = 0;
@@ -237,12 +254,14 @@ Status start_batch(CacheState<Base>& cache, CacheReaderState<Base>& state, View<
   return go_on(cache, state, ticket);
 }
 
-/// Pins the rows, which are at most as many as the misses hold; adds to `refused` those that found
-/// no way.
+/// Pins rows of a list, from `begin` on and at most as many as the misses hold; adds to `refused`
+/// those that found no way.
 template <class Base>
-Status pin_rows(CacheState<Base>& cache, CacheReaderState<Base>& state, View<const RowId, 1> rows,
-                Index& refused) noexcept {
+Status pin_rows(CacheState<Base>& cache, CacheReaderState<Base>& state, View<const RowId, 1> list,
+                Index begin, Index& refused) noexcept {
   CacheMisses& misses = state.misses;
+  const View<const RowId, 1> rows =
+      list.slice(begin, std::min(list.size() - begin, misses.capacity));
   // Those that are there are not read again. The lock keeps them there until they are pinned.
   wait_to_change(cache.changing);
   for (Index i = 0; i < rows.size(); ++i) {
@@ -273,6 +292,7 @@ Status pin_rows(CacheState<Base>& cache, CacheReaderState<Base>& state, View<con
     cache.rows -= cache.changes.evicted - before.evicted;
     end_change(cache.changing);
   }
+  status = in_the_batch(misses, status, begin);
   clear_misses(misses);
   return status;
 }

@@ -7,10 +7,7 @@
 #include <engram/core/status.hpp>
 #include <engram/storage/cache_insert.hpp>
 #include <engram/storage/host_store.hpp>
-
-#if __has_include(<sys/mman.h>)
-#include <unistd.h>
-#endif
+#include <engram/storage/page_bytes.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -42,15 +39,6 @@ struct CachePlan {
 
 ENGRAM_BEGIN_LOOPS
 
-/// The size of a page of memory.
-inline Index memory_page_bytes() noexcept {
-#if __has_include(<sys/mman.h>)
-  return static_cast<Index>(::sysconf(_SC_PAGESIZE));
-#else
-  return 64;
-#endif
-}
-
 /// The end of `count` things of `each` bytes that begin at `at`, at a multiple of 64; INT64_MAX
 /// when that is too much, or `at` was.
 constexpr Index end_of_array(Index at, Index count, Index each) noexcept {
@@ -80,7 +68,7 @@ inline CachePlan plan_cache(const CacheNeeds& needs, Index sets, bool wide) noex
   plan.payload = end_of_array(plan.records, sets, sizeof(CacheSetRecord));
   plan.stride = needs.row_bytes > INT64_MAX / 64 ? INT64_MAX : default_stride(needs.row_bytes);
   plan.bytes = end_of_array(plan.payload, sets * cache_ways, plan.stride);
-  const Index page = memory_page_bytes();
+  const Index page = system_page_bytes();
   plan.bytes = plan.bytes > INT64_MAX - page ? INT64_MAX : (plan.bytes + page - 1) / page * page;
   return plan;
 }

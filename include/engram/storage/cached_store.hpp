@@ -148,8 +148,8 @@ class CachedStore {
   /// are; those are read from the base when they are asked for.
   ///
   /// Takes the place of a reader while it runs. Fails with unsupported (no place), bad_row (index:
-  /// its position), mismatch, or as the base; rows before the failing batch of miss_rows are pinned
-  /// then.
+  /// its position), mismatch, or as the base (io, corrupt: index is the row's position); rows
+  /// before the failing batch of miss_rows are pinned then.
   ENGRAM_ALWAYS_INLINE Result<Index> pin(View<const RowId, 1> rows);
 
   /// Cost  as HostMemory::report().
@@ -220,11 +220,8 @@ ENGRAM_ALWAYS_INLINE Result<Index> CachedStore<Base>::pin(View<const RowId, 1> r
                   i);
   Index refused = 0;
   Status status = follow_base(*cache_, *place.state_);
-  const Index most = place.state_->misses.capacity;
-  for (Index at = 0; status.ok() && at < rows.size(); at += most) {
-    const Index n = rows.size() - at < most ? rows.size() - at : most;
-    status = pin_rows(*cache_, *place.state_, rows.slice(at, n), refused);
-  }
+  for (Index at = 0; status.ok() && at < rows.size(); at += place.state_->misses.capacity)
+    status = pin_rows(*cache_, *place.state_, rows, at, refused);
   if (!status.ok()) return Failure{status, describe(status, "cached store: pin")};
   return refused;
 }

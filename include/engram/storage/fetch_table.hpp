@@ -6,6 +6,7 @@
 // arrive in.
 
 #include <engram/core/workspace.hpp>
+#include <engram/storage/row_extent.hpp>
 #include <engram/storage/table.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -23,6 +24,18 @@ struct DecodeBody {
     decode_row(lanes, codec, row, width, out);
   }
 };
+
+/// A row as it was fetched, codes and then scales, to its elements; null: no row, zeros.
+template <class Codec, class Out>
+ENGRAM_ALWAYS_INLINE void decode_fetched(Codec codec, const std::byte* row, const RowShape& shape,
+                                         Index width, Out* out) noexcept {
+  if (row == nullptr) {
+    for (Index d = 0; d < width; ++d) out[d] = Out{};
+    return;
+  }
+  const RowBytes at{row, shape.scale_bytes > 0 ? row + shape.row_bytes : nullptr};
+  run_items(DecodeBody<Codec, Out>{codec, at, width, out}, {0, 1});
+}
 
 /// A FetchStore's rows, read through a codec with one reader. Refers to the store and to the
 /// caller's memory; moves, is not copied. Not for two threads at once: threads that share a layer's
@@ -115,19 +128,14 @@ class FetchTable {
 
   template <class Row, Element Out>
   void decode(View<const Row, 2> rows, View<Out, 2> out, ItemRange slots) const noexcept {
-    const Index row_bytes = store_->row_bytes();
-    const Index scale_bytes = store_->scale_bytes();
+    const RowShape shape{num_rows(), store_->row_bytes(), store_->scale_bytes()};
     const std::byte* next = bytes_.data();
     for (Index at = slots.begin; at < slots.end; ++at) {
-      const Index t = at / rows.extent(1);
-      Out* to = out.data() + t * out.stride(0) + at % rows.extent(1) * row_width_;
-      if (rows(t, at % rows.extent(1)) < 0) {
-        for (Index d = 0; d < row_width_; ++d) to[d] = Out{};
-        continue;
-      }
-      const RowBytes row{next, scale_bytes > 0 ? next + row_bytes : nullptr};
-      run_items(DecodeBody<Codec, Out>{codec_, row, row_width_, to}, {0, 1});
-      next += row_bytes + scale_bytes;
+      const Index t = at / rows.extent(1), h = at % rows.extent(1);
+      const bool is_row = rows(t, h) >= 0;
+      decode_fetched(codec_, is_row ? next : nullptr, shape, row_width_,
+                     out.data() + t * out.stride(0) + h * row_width_);
+      next += is_row ? shape.row_bytes + shape.scale_bytes : 0;
     }
   }
 

@@ -6,15 +6,13 @@
 // somebody shortens, arrives as a signal (see sigbus_guard.hpp).
 
 #include <engram/core/bytes.hpp>
-#include <engram/core/status.hpp>
+#include <engram/core/file_failure.hpp>
 
 #if __has_include(<sys/mman.h>)
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cerrno>
-#include <cstring>
 #endif
 
 ENGRAM_BEGIN_NAMESPACE
@@ -31,17 +29,12 @@ ENGRAM_BEGIN_LOOPS
 
 #if __has_include(<sys/mman.h>)
 
-/// "cannot map x.bin: Permission denied", with errno in the status.
-inline Failure mapping_failure(const char* action, const std::string& name, int error) {
-  return fail(Code::io, {"cannot ", action, " ", name, ": ", std::strerror(error)}, -1, error);
-}
-
 /// See MappedFile::of_descriptor().
 inline Result<FileMapping> map_descriptor(int descriptor, const std::string& name, Index offset,
                                           Index bytes) {
   struct stat file {};
-  if (::fstat(descriptor, &file) != 0) return mapping_failure("map", name, errno);
-  if (S_ISDIR(file.st_mode)) return mapping_failure("map", name, EISDIR);
+  if (::fstat(descriptor, &file) != 0) return file_failure("map", name, errno);
+  if (S_ISDIR(file.st_mode)) return file_failure("map", name, EISDIR);
   if (!S_ISREG(file.st_mode))
     return fail(Code::unsupported,
                 {"cannot map ", name, ": expected a regular file, found a device or a pipe"});
@@ -60,11 +53,11 @@ inline Result<FileMapping> map_descriptor(int descriptor, const std::string& nam
   const Index before = offset % page;
   if (static_cast<std::uint64_t>(mapping.bytes) >
       static_cast<std::uint64_t>(PTRDIFF_MAX) - static_cast<std::uint64_t>(before))
-    return mapping_failure("map", name, ENOMEM);
+    return file_failure("map", name, ENOMEM);
   mapping.page_bytes = static_cast<std::size_t>(before + mapping.bytes);
   mapping.pages = ::mmap(nullptr, mapping.page_bytes, PROT_READ, MAP_SHARED, descriptor,
                          static_cast<off_t>(offset - before));
-  if (mapping.pages == MAP_FAILED) return mapping_failure("map", name, errno);
+  if (mapping.pages == MAP_FAILED) return file_failure("map", name, errno);
   mapping.data = static_cast<const std::byte*>(mapping.pages) + before;
 #if defined(MADV_RANDOM)
   // Rows are read all over the file: reading ahead would fetch what nobody asked for. Only advice.
@@ -79,7 +72,7 @@ inline Result<FileMapping> map_path(const std::string& path, Index offset, Index
   do {  // without O_NONBLOCK, a pipe that nobody writes to would be waited for
     descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   } while (descriptor < 0 && errno == EINTR);
-  if (descriptor < 0) return mapping_failure("open", path, errno);
+  if (descriptor < 0) return file_failure("open", path, errno);
   Result<FileMapping> mapping = map_descriptor(descriptor, path, offset, bytes);
   ::close(descriptor);
   return mapping;

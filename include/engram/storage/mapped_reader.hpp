@@ -41,18 +41,16 @@ class MappedReader {
   /// the batch is done.
   ///
   /// rows    [n] in [0, num_rows()).  bytes  [n * (row_bytes() + scale_bytes())].
-  /// Status  bad_row (index: the place in `rows`), shape_mismatch (index: the bytes expected),
-  ///         busy (the ticket is on its way, or max_batches are; index: max_batches). Then nothing
-  ///         of the batch is on its way.
+  /// Status  bad_row (index: the place in `rows`), shape_mismatch (index: the bytes expected), then
+  ///         the ticket's too; busy (the ticket is on its way, or max_batches are; index:
+  ///         max_batches), then the ticket is as it was. Nothing of the batch is on its way.
   ENGRAM_ALWAYS_INLINE Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes,
                                      Ticket& ticket) noexcept {
-    if (find(ticket) != nullptr) return {Code::busy, 0, max_batches};
-    const Status checked = check(rows, bytes);
-    Batch* const batch = checked.ok() ? free_batch() : nullptr;
-    if (batch == nullptr) {
-      const Status refused = checked.ok() ? Status{Code::busy, 0, max_batches} : checked;
-      finish_ticket(ticket, refused);
-      return refused;
+    Batch* const batch = find(ticket) == nullptr ? free_batch() : nullptr;
+    if (batch == nullptr) return {Code::busy, 0, max_batches};
+    if (Status s = check(rows, bytes); !s.ok()) {
+      finish_ticket(ticket, s);
+      return s;
     }
     ++counters_.batches;
     counters_.rows += rows.size();
@@ -126,10 +124,7 @@ class MappedReader {
     const Index each = shape_.row_bytes + shape_.scale_bytes;
     if (rows.size() > INT64_MAX / each || bytes.size() != rows.size() * each)
       return {Code::shape_mismatch, 0, rows.size() > INT64_MAX / each ? -1 : rows.size() * each};
-    for (Index i = 0; i < rows.size(); ++i)
-      if (to_integer(rows(i)) < 0 || to_integer(rows(i)) >= shape_.num_rows)
-        return {Code::bad_row, 0, i};
-    return {};
+    return check_batch_rows(rows, shape_.num_rows);
   }
 
   ENGRAM_ALWAYS_INLINE Batch* find(const Ticket& ticket) noexcept {

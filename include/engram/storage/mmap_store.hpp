@@ -45,13 +45,7 @@ struct MappedRows {
 
   ENGRAM_HD constexpr RowBytes operator()(Index row) const noexcept {
     if (count == 1) return first(row);
-    const MappedSegment* at = segments;
-    for (Index n = count; n > 1;) {
-      const Index half = n / 2;
-      at += at[half].first_row <= row ? half : 0;
-      n -= half;
-    }
-    return (*at)(row);
+    return segment_of(segments, count, row)(row);
   }
 };
 

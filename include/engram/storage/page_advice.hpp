@@ -5,7 +5,7 @@
 // them at once instead of with the one that a fault waits for. Never pages that nobody needs: rows
 // lie all over a table, and reading ahead between them is what makes a plain mapping slow.
 
-#include <engram/core/ids.hpp>
+#include <engram/storage/page_bytes.hpp>
 #include <engram/storage/read_counters.hpp>
 
 #include <algorithm>
@@ -30,14 +30,6 @@ struct PageRange {
 };
 
 ENGRAM_BEGIN_LOOPS
-
-inline Index system_page_bytes() noexcept {
-#if __has_include(<sys/mman.h>)
-  return static_cast<Index>(::sysconf(_SC_PAGESIZE));
-#else
-  return 4096;
-#endif
-}
 
 /// Whether bytes of a mapping are in memory; false when the system does not say. True of all of a
 /// file that the process neither owns nor may write to (Linux 5.2): count_disk_faults() then tells

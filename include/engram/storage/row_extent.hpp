@@ -43,6 +43,19 @@ struct RowShape {
 
 ENGRAM_BEGIN_LOOPS
 
+/// The segment of a row among `count`, in the order of their first rows. Precondition: 0 <= row,
+/// and row is in one of them. O(log count).
+template <class Segment>
+ENGRAM_HD constexpr const Segment& segment_of(const Segment* segments, Index count,
+                                              Index row) noexcept {
+  for (Index n = count; n > 1;) {
+    const Index half = n / 2;
+    segments += segments[half].first_row <= row ? half : 0;
+    n -= half;
+  }
+  return *segments;
+}
+
 /// The file's name for a sentence.
 inline std::string name_of(const RowExtent& extent) {
   if (!extent.path.empty()) return extent.path;

@@ -63,6 +63,15 @@ inline void finish_ticket(Ticket& ticket, Status status) noexcept {
     __atomic_store_n(ticket.flag, status.ok() ? 1U : 2U, __ATOMIC_RELEASE);
 }
 
+/// ok, or bad_row at the first row (index: its place) that a table of num_rows has not. For
+/// readers.
+inline Status check_batch_rows(View<const RowId, 1> rows, Index num_rows) noexcept {
+  const auto limit = static_cast<std::uint64_t>(num_rows);
+  for (Index i = 0; i < rows.size(); ++i)
+    if (static_cast<std::uint64_t>(to_integer(rows(i))) >= limit) return {Code::bad_row, 0, i};
+  return {};
+}
+
 ENGRAM_END_LOOPS
 
 inline constinit std::uint64_t last_generation = 0;
@@ -84,7 +93,8 @@ concept HasGeneration = requires(const S s) {
 /// Semantics: submit(rows, bytes, ticket) asks for rows (each in [0, num_rows())), which arrive
 /// one behind the other in `bytes`, codes then scales, row_bytes() + scale_bytes() each. poll() is
 /// true once the batch is done, wait() returns its status; a batch that failed leaves its bytes
-/// undefined, and nothing writes them any more once wait() has returned.
+/// undefined, and nothing writes them any more once wait() has returned. A submit() that is refused
+/// starts nothing, and a ticket whose batch is on the way (busy) stays as it was.
 template <class R>
 concept StoreReader = requires(R r, View<const RowId, 1> rows, View<std::byte, 1> bytes,
                                Ticket& ticket) {

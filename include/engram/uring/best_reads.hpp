@@ -7,6 +7,7 @@
 #include <engram/storage/disk/thread_reads.hpp>
 #include <engram/uring/uring_reads.hpp>
 
+#include <algorithm>
 #include <string>
 #include <variant>
 
@@ -43,14 +44,18 @@ class BestReads {
   }
 
   /// Threads, for the reason given.
-  static Result<BestReads> without_ring(std::string why, Index threads = 32) {
+  static Result<BestReads> without_ring(std::string why, Index threads = own_threads) {
     Result<ThreadReads> reads = ThreadReads::make(threads);
     if (!reads.ok()) return reads.failure();
     return BestReads(std::move(reads).value(), std::move(why));
   }
 
+  /// Threads of its own for a queue whose ring is refused, as more than a few may be.
   Queue queue(Index depth) const {
-    return std::visit([&](const auto& reads) { return Queue(reads.queue(depth)); }, reads_);
+    Queue made = std::visit([&](const auto& reads) { return Queue(reads.queue(depth)); }, reads_);
+    if (made.status().ok()) return made;
+    const Result<ThreadReads> instead = ThreadReads::make(std::min<Index>(depth, own_threads));
+    return instead.ok() ? Queue(instead.value().queue(depth)) : std::move(made);
   }
   std::string_view name() const noexcept {
     return std::visit([](const auto& reads) { return reads.name(); }, reads_);
@@ -59,6 +64,8 @@ class BestReads {
   const std::string& why_no_ring() const noexcept { return why_; }
 
  private:
+  static constexpr Index own_threads = 32;
+
   BestReads(std::variant<UringReads, ThreadReads> reads, std::string why)
       : reads_(std::move(reads)), why_(std::move(why)) {}
 

@@ -10,8 +10,10 @@
 namespace {
 
 std::atomic<std::size_t> allocated{0};
+std::atomic<bool> refuses{false};
 
 void* counted(std::size_t bytes, std::size_t alignment) noexcept {
+  if (refuses) return nullptr;
   allocated += bytes;
   const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
   return std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
@@ -26,6 +28,7 @@ constexpr std::size_t of(std::align_val_t a) { return static_cast<std::size_t>(a
 }  // namespace
 
 std::size_t allocated_bytes() { return allocated; }
+void refuse_allocations(bool refuse) { refuses = refuse; }
 
 // clang-format off
 void* operator new(std::size_t n) { return counted_or_throw(n, usual); }

@@ -7,3 +7,6 @@
 
 /// Bytes ever asked for.
 std::size_t allocated_bytes();
+
+/// Every operator new from now on fails, until it is told otherwise.
+void refuse_allocations(bool refuse);

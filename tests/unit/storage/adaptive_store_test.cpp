@@ -152,6 +152,36 @@ TEST_CASE("adaptive store: of a table that is half in memory, each half is read 
   CHECK(counters.reads > 0);
 }
 
+TEST_CASE("adaptive store: a file replaced while it opens is one file, from memory and disk") {
+  const RandomTable table = pages(64);
+  // Asked for its name once the files are open for the disk's half.
+  struct Replacing {
+    ThreadReads reads = threads();
+    std::string path;
+
+    ThreadReads::Queue queue(Index depth) const { return reads.queue(depth); }
+    std::string_view name() const {
+      fs::remove(path);
+      std::ofstream(path) << std::string(64 * 4096, '!');
+      return reads.name();
+    }
+  };
+  const std::string path = table.segments[0].codes.path;
+  const auto store =
+      AdaptiveStore<Replacing>::open(table.segments, Replacing{threads(), path}).value();
+  REQUIRE(fs::file_size(path) == 64 * 4096);
+  auto reader = store.reader();
+  Random random(3);
+  for (int batch = 0; batch < 4; ++batch) {
+    const std::vector<RowId> rows = random_rows(table, 40, random);
+    std::string bytes(rows.size() * 4096, '?');
+    Ticket ticket;
+    REQUIRE(reader.submit(view(rows), view(bytes), ticket).ok());
+    REQUIRE(reader.wait(ticket).ok());
+    CHECK(bytes == expected(table, rows));
+  }
+}
+
 TEST_CASE("adaptive store: bad calls are refused, and batches may be on the way or given up") {
   const RandomTable table = pages(2000);
   const auto store = Store::open(table.segments, threads(), 2).value();

@@ -308,6 +308,25 @@ TEST_CASE("cached store: pinned rows stay, and a full set says how many it refus
   check_quiet(cache, base, 1);
 }
 
+TEST_CASE("cached store: the row that could not be pinned is named by its place in the list") {
+  NumberedStore base(100, 10);
+  CacheOptions options;
+  options.bytes = 1 << 20;
+  options.miss_rows = 4;
+  Cache cache = Cache::make(base, options).value();
+  std::vector<RowId> list;
+  for (const Index row : {9, 9, 8, 7, 6, 5, 9, 4}) list.push_back(RowId{row});
+  for (const Index batch : {1, 2}) {
+    base.notes().batches = 0;
+    base.notes().fail_wait = batch;  // the first batch fails, or the second
+    const Result<Index> refused = cache.pin(list);
+    REQUIRE(refused.status().code == Code::corrupt);
+    const Index at = refused.status().index;
+    CHECK(at / options.miss_rows == batch - 1);
+    CHECK(to_integer(list[static_cast<std::size_t>(at)]) == base.notes().failed_row);
+  }
+}
+
 TEST_CASE("cached store: pinning what cannot be") {
   NumberedStore base(100, 10);
   CacheOptions options;

@@ -256,6 +256,7 @@ TEST_CASE("mapped reader: as many batches as it holds, one more is refused, one 
   const Status full{Code::busy, 0, MappedReader::max_batches};
   CHECK(more.submit(reader) == full);
   CHECK(is_untouched(more));
+  CHECK(more.flag == 0);  // nothing came of it: the ticket is as it was
   CHECK(reader.wait(calls[40].ticket).ok());
   CHECK(more.submit(reader).ok());
   MappedReader moved = std::move(reader);

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <iostream>
 
+#include <sys/resource.h>
+
 using namespace engram;
 using namespace direct_case;
 
@@ -119,6 +121,33 @@ TEST_CASE("io_uring: a batch that is given up, and readers that go while reads a
     REQUIRE(reader.submit(view(rows), view(bytes), ticket).ok());
     if (round % 2 == 0) reader.cancel(ticket);
   }
+}
+
+TEST_CASE("io_uring: readers whose rings the system refuses read by threads") {
+  if (!is_allowed()) return;
+  const RandomTable table = pages(200);
+  DirectOptions options;
+  options.depth = 8;
+  const auto store =
+      DirectStore<BestReads>::open(table.segments, BestReads::make().value(), options).value();
+  const auto only_rings =
+      DirectStore<UringReads>::open(table.segments, UringReads::make().value(), options).value();
+  rlimit usual{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
+  rlimit none = usual;
+  none.rlim_cur = 0;  // no more files, and a ring is one
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  auto reader = store.reader();
+  auto refused = only_rings.reader();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &usual) == 0);
+  Random random(5);
+  const std::vector<RowId> rows = random_rows(table, 100, random);
+  std::string bytes(rows.size() * 4096, '?');
+  Ticket ticket;
+  CHECK(refused.submit(view(rows), view(bytes), ticket) == Status{Code::io, EMFILE});
+  REQUIRE(reader.submit(view(rows), view(bytes), ticket).ok());
+  REQUIRE(reader.wait(ticket).ok());
+  CHECK(bytes == expected(table, rows));
 }
 
 TEST_CASE("io_uring: the ring where there is one, else threads, and the reason") {

@@ -24,8 +24,9 @@ struct AdaptiveSource {
   bool residency_is_told = false;  ///< of all files
 };
 
-/// See StoreReader, and DirectReader for what submit() and wait() say; io with EFAULT too, where a
-/// mapped file failed under a SigbusGuard.
+/// See StoreReader, and DirectReader for what submit() and wait() say; wait() also io with EFAULT,
+/// where a mapped file failed under a SigbusGuard, and submit() also unsupported (index: the rows)
+/// for more than 2^31 - 1 of them.
 ///
 /// How it decides: while rows are thought to be in memory they are copied, and the clock is read
 /// once for some rows; a group that took as long as a fault is a sign that they are not. Then, and
@@ -44,9 +45,7 @@ class AdaptiveReader {
     const Index each = row_bytes();
     if (bytes.size() != rows.size() * each) return {Code::shape_mismatch, 0, rows.size() * each};
     if (rows.size() > INT32_MAX) return {Code::unsupported, 0, rows.size()};
-    for (Index i = 0; i < rows.size(); ++i)
-      if (to_integer(rows(i)) < 0 || to_integer(rows(i)) >= source_->shape.num_rows)
-        return {Code::bad_row, 0, i};
+    if (Status s = check_batch_rows(rows, source_->shape.num_rows); !s.ok()) return s;
     Pending* free = nullptr;
     for (Pending& pending : pending_)
       if (pending.ticket == nullptr) free = &pending;
@@ -321,15 +320,23 @@ class AdaptiveStore {
  public:
   /// Fails as MmapStore::open() and DirectStore::open(). Checksums are not compared: that would
   /// have to read whole pages where a row is enough.
-  static Result<AdaptiveStore> open(const std::vector<TableSegment>& segments, Reads reads,
+  static Result<AdaptiveStore> open(std::vector<TableSegment> segments, Reads reads,
                                     Index depth = 0) {
-    Result<MmapStore> mapped = MmapStore::open(segments);
-    if (!mapped.ok()) return mapped.failure();
     DirectOptions options;
     options.depth = depth;
     Result<DirectStore<Reads>> direct =
         DirectStore<Reads>::open(segments, std::move(reads), options);
     if (!direct.ok()) return direct.failure();
+    // The same files, even if others have their names by now.
+    const DirectSource& source = direct.value().source();
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      const DiskSegment& opened = source.segments[s];
+      segments[s].codes.descriptor = source.descriptor(opened.code_file);
+      if (segments[s].has_scales())
+        segments[s].scales.descriptor = source.descriptor(opened.scale_file);
+    }
+    Result<MmapStore> mapped = MmapStore::open(std::move(segments));
+    if (!mapped.ok()) return mapped.failure();
     const RowShape shape{mapped.value().num_rows(), mapped.value().row_bytes(),
                          mapped.value().scale_bytes()};
     bool told = true;

@@ -36,6 +36,10 @@ struct DirectSource {
   Index read_bytes = 0;    ///< of the longest read
   Verify verify = Verify::off;
   PageCheck page_check = nullptr;
+
+  int descriptor(std::int32_t file) const noexcept {
+    return files[static_cast<std::size_t>(file)].descriptor();
+  }
 };
 
 /// See StoreReader. Rows and bytes of a batch stay in place until it is done.
@@ -43,7 +47,9 @@ struct DirectSource {
 /// submit()  plans the batch and has its first reads on the way: as many as the store's depth. The
 ///           rest follow when poll() or wait() find some of them done. busy when as many batches
 ///           are on the way as the store allows, or the ticket's is, bad_row (index: the place) for
-///           a row that is none, shape_mismatch (index: the bytes expected); then nothing was read.
+///           a row that is none, shape_mismatch (index: the bytes expected); io or out_of_memory
+///           where the system had no ring or no memory for this reader. Then nothing was read, and
+///           the ticket is as it was.
 /// wait()    io (system_error: errno), corrupt (a file became shorter, a page is damaged); index:
 ///           the place in the batch of a row that it hit. By then nothing of the batch is on the
 ///           way.
@@ -154,9 +160,7 @@ class DirectReader {
                   View<std::byte, 1> bytes, Ticket& ticket) noexcept {
       if (!status.ok()) return status;
       if (is_open(ticket)) return {Code::busy, 0, source.most_batches};
-      for (Index i = 0; i < rows.size(); ++i)
-        if (to_integer(rows(i)) < 0 || to_integer(rows(i)) >= source.shape.num_rows)
-          return {Code::bad_row, 0, i};
+      if (Status s = check_batch_rows(rows, source.shape.num_rows); !s.ok()) return s;
       collect(false);  // what was given up may be at rest by now
       Batch* free = nullptr;
       for (Batch& batch : batches)
@@ -257,15 +261,15 @@ class DirectReader {
     }
 
     void plan(Batch& batch) noexcept {
-      const View<const DiskSegment, 1> segments(source.segments.data(),
-                                                static_cast<Index>(source.segments.size()));
+      const auto num_segments = static_cast<Index>(source.segments.size());
       const Index end = std::min(batch.rows.size(), batch.next_row + planned_rows);
       Index pieces = 0;
       for (; batch.next_row < end; ++batch.next_row) {
         const Index row = to_integer(batch.rows(batch.next_row));
         const Index place =
             batch.places.size() > 0 ? Index{batch.places(batch.next_row)} : batch.next_row;
-        append_pieces(segment_of(segments, row), row, place * row_bytes(), batch.pieces, pieces);
+        append_pieces(segment_of(source.segments.data(), num_segments, row), row,
+                      place * row_bytes(), batch.pieces, pieces);
       }
       batch.num_reads = plan_reads(batch.pieces, pieces, batch.reads);
       batch.next_read = 0;
@@ -280,9 +284,8 @@ class DirectReader {
 
     void start(Index number, const Slot& slot) noexcept {
       const PlannedRead& read = *slot.read;
-      const DiskFile& file = source.files[static_cast<std::size_t>(read.file)];
-      queue.start({file.descriptor(), read.offset + slot.filled, memory_of(number) + slot.filled,
-                   read.bytes - slot.filled, number});
+      queue.start({source.descriptor(read.file), read.offset + slot.filled,
+                   memory_of(number) + slot.filled, read.bytes - slot.filled, number});
       ++counters.reads;
       has_started = true;
     }
@@ -328,8 +331,7 @@ class DirectReader {
       if (result < 0 && !passes) return {Code::io, static_cast<std::int32_t>(-result)};
       if (result >= 0) {  // less than was asked for: does the file end here?
         struct stat file {};
-        const int descriptor = source.files[static_cast<std::size_t>(slot.read->file)].descriptor();
-        if (::fstat(descriptor, &file) != 0) return {Code::io, errno};
+        if (::fstat(source.descriptor(slot.read->file), &file) != 0) return {Code::io, errno};
         if (file.st_size < slot.read->offset + needed_of(*slot.read)) return {Code::corrupt};
       }
       if (++slot.retries > most_retries)
@@ -348,23 +350,25 @@ class DirectReader {
 
     void copy_rows(Batch& batch, const PlannedRead& read, const std::byte* pages) noexcept {
       counters.pages += read.bytes / disk_page_bytes;
-      if (const Index bad = source.verify == Verify::off ? -1 : bad_page(read, pages); bad >= 0)
-        return fail_batch(batch, read, {Code::corrupt}, bad);
+      Index checked = 0;  // pages up to here, those without an asked row left out
       for (Index p = read.first_piece; p < read.first_piece + read.pieces; ++p) {
         const ReadPiece& piece = batch.pieces[p];
+        if (source.verify != Verify::off) {
+          const Index end = piece.offset - read.offset + piece.bytes;
+          checked = std::max(checked, page_down(piece.offset - read.offset));
+          for (; checked < end; checked += disk_page_bytes)
+            if (!page_is_good(read.offset + checked, pages + checked))
+              return fail_batch(batch, read, {Code::corrupt}, checked);
+        }
         std::memcpy(batch.bytes.data() + piece.to, pages + (piece.offset - read.offset),
                     static_cast<std::size_t>(piece.bytes));
       }
     }
 
-    /// Where the first damaged page begins, -1 for none.
-    Index bad_page(const PlannedRead& read, const std::byte* pages) noexcept {
-      for (Index at = 0; at < page_down(read.needed + disk_page_bytes - 1); at += disk_page_bytes) {
-        if (source.verify == Verify::sample && ++seen_pages % 64 != 0) continue;
-        ++counters.checked_pages;
-        if (!source.page_check(pages + at, (read.offset + at) / disk_page_bytes)) return at;
-      }
-      return -1;
+    bool page_is_good(Index offset, const std::byte* page) noexcept {
+      if (source.verify == Verify::sample && ++seen_pages % 64 != 0) return true;
+      ++counters.checked_pages;
+      return source.page_check(page, offset / disk_page_bytes);
     }
 
     const std::shared_ptr<const DirectSource> shares;  // the store may go first

@@ -149,8 +149,8 @@ Result<DirectStore<Reads>> DirectStore<Reads>::open(const std::vector<TableSegme
   if (made.depth == 0) {
     const DiskSegment& first = made.segments.front();
     const RowExtent& codes = first.extents.codes;
-    const DepthRange range{made.files[static_cast<std::size_t>(first.code_file)].descriptor(),
-                           page_down(codes.offset), span_of(codes) / disk_page_bytes};
+    const DepthRange range{made.descriptor(first.code_file), page_down(codes.offset),
+                           span_of(codes) / disk_page_bytes};
     constexpr Index least_pages = 4096;  // of fewer, most would be read again and again
     made.depth = range.pages < least_pages
                      ? 64

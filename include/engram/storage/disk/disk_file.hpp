@@ -10,14 +10,12 @@
 #endif
 
 #include <engram/core/bytes.hpp>
-#include <engram/core/status.hpp>
+#include <engram/core/file_failure.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -35,10 +33,6 @@ constexpr Index page_up(Index offset) noexcept {
 namespace disk {
 
 ENGRAM_BEGIN_LOOPS
-
-inline Failure open_failure(const char* action, const std::string& name, int error) {
-  return fail(Code::io, {"cannot ", action, " ", name, ": ", std::strerror(error)}, -1, error);
-}
 
 inline int open_retrying(const char* path, int flags) noexcept {
   int descriptor = -1;
@@ -107,11 +101,11 @@ inline Result<DiskFile> DiskFile::open(const std::string& path, Index end) {
 #endif
   // What it is for sees to it that it is tried again: a file system without such reads says EINVAL.
   if (descriptor < 0) descriptor = disk::open_retrying(path.c_str(), 0);
-  if (descriptor < 0) return disk::open_failure("open", path, errno);
+  if (descriptor < 0) return file_failure("open", path, errno);
   DiskFile file(descriptor, direct);
   struct stat found {};
-  if (::fstat(descriptor, &found) != 0) return disk::open_failure("read", path, errno);
-  if (S_ISDIR(found.st_mode)) return disk::open_failure("read", path, EISDIR);
+  if (::fstat(descriptor, &found) != 0) return file_failure("read", path, errno);
+  if (S_ISDIR(found.st_mode)) return file_failure("read", path, EISDIR);
   if (!S_ISREG(found.st_mode))
     return fail(Code::unsupported,
                 {"cannot read ", path, ": expected a regular file, found a device or a pipe"});
@@ -120,7 +114,7 @@ inline Result<DiskFile> DiskFile::open(const std::string& path, Index end) {
                 bytes);
   if (direct && !disk::reads_pages(descriptor, 0)) {
     const int buffered = disk::open_retrying(path.c_str(), 0);
-    if (buffered < 0) return disk::open_failure("open", path, errno);
+    if (buffered < 0) return file_failure("open", path, errno);
     ::close(file.descriptor_);
     file.descriptor_ = buffered;
     file.direct_ = false;
@@ -134,7 +128,7 @@ inline Result<DiskFile> DiskFile::open(const std::string& path, Index end) {
 /// A second description of the file, so that its flags are not the caller's.
 inline Result<DiskFile> DiskFile::of_descriptor(int descriptor, const std::string& name,
                                                 Index end) {
-  if (::fcntl(descriptor, F_GETFD) < 0) return disk::open_failure("read", name, errno);
+  if (::fcntl(descriptor, F_GETFD) < 0) return file_failure("read", name, errno);
   Result<DiskFile> file = open(sentence({"/proc/self/fd/", descriptor}), end);
   if (!file.ok()) return Failure{file.status(), sentence({name, ": ", file.message()})};
   return file;

@@ -38,14 +38,13 @@ ENGRAM_BEGIN_LOOPS
 template <class Reads>
 Index reads_per_second(const Reads& reads, const DepthRange& range, Index depth,
                        std::uint64_t seed) {
-  auto queue = reads.queue(depth);
-  if (!queue.status().ok()) return 0;
   const std::unique_ptr<std::byte, void (*)(void*)> memory(
       static_cast<std::byte*>(
           std::aligned_alloc(static_cast<std::size_t>(disk_page_bytes),
                              static_cast<std::size_t>(depth * disk_page_bytes))),
       [](void* p) { std::free(p); });
-  if (memory == nullptr) return 0;
+  auto queue = reads.queue(depth);  // behind the memory that it writes to
+  if (memory == nullptr || !queue.status().ok()) return 0;
   std::vector<DiskDone> done(static_cast<std::size_t>(depth));
   std::uint64_t random = seed * 0x9E3779B97F4A7C15U;
   const auto start = [&](Index slot) {

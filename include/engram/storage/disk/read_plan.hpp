@@ -52,17 +52,6 @@ inline bool scales_follow(const TableSegment& segment) {
   return segment.scales == expected;
 }
 
-/// The segment of a row. Precondition: 0 <= row, and row is in one of them.
-inline const DiskSegment& segment_of(View<const DiskSegment, 1> segments, Index row) noexcept {
-  const DiskSegment* at = segments.data();
-  for (Index n = segments.size(); n > 1;) {
-    const Index half = n / 2;
-    at += at[half].first_row <= row ? half : 0;
-    n -= half;
-  }
-  return *at;
-}
-
 /// Where a row's bytes are. Appends one or two pieces; `to` is the row's place in the caller's
 /// bytes.
 inline void append_pieces(const DiskSegment& segment, Index row, Index to, ReadPiece* pieces,

@@ -8,7 +8,6 @@
 #include <engram/storage/disk/disk_reads.hpp>
 
 #include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -32,19 +31,24 @@ class ThreadReads {
   Index threads() const noexcept;
 
  private:
+  struct Work;
+  /// What belongs to a queue, and threads write to.
   struct Done {
     std::mutex mutex;
     std::condition_variable arrived;
-    std::vector<DiskDone> reads;
+    Work* reads = nullptr;  ///< that are over, a list
   };
   struct Work {
     DiskRead read;
-    Done* done;
+    Index result = 0;
+    Done* done = nullptr;
+    Work* next = nullptr;
   };
   struct Pool {
     std::mutex mutex;
     std::condition_variable arrived;
-    std::deque<Work> work;
+    Work* first = nullptr;  ///< to be read next
+    Work* last = nullptr;
     bool ends = false;
     std::vector<std::thread> threads;
 
@@ -57,7 +61,7 @@ class ThreadReads {
   std::shared_ptr<Pool> pool_;
 };
 
-/// See DiskQueue.
+/// See DiskQueue. Allocates when it is made, and not afterwards.
 class ThreadReads::Queue {
  public:
   Queue(Queue&&) = default;
@@ -70,22 +74,29 @@ class ThreadReads::Queue {
 
   Status status() const noexcept { return {}; }
 
-  void start(const DiskRead& read) {
+  void start(const DiskRead& read) noexcept {
+    Work* const work = free_;
+    free_ = work->next;
+    *work = {read, 0, done_.get(), nullptr};
     {
       const std::lock_guard lock(pool_->mutex);
-      pool_->work.push_back({read, done_.get()});
+      (pool_->first == nullptr ? pool_->first : pool_->last->next) = work;
+      pool_->last = work;
     }
     pool_->arrived.notify_one();
     ++open_;
   }
 
-  Index reap(View<DiskDone, 1> done, bool wait) {
+  Index reap(View<DiskDone, 1> done, bool wait) noexcept {
     std::unique_lock lock(done_->mutex);
-    if (wait && open_ > 0) done_->arrived.wait(lock, [this] { return !done_->reads.empty(); });
+    if (wait && open_ > 0) done_->arrived.wait(lock, [this] { return done_->reads != nullptr; });
     Index count = 0;
-    for (; count < done.size() && !done_->reads.empty(); ++count) {
-      done(count) = done_->reads.back();
-      done_->reads.pop_back();
+    for (; count < done.size() && done_->reads != nullptr; ++count) {
+      Work* const over = done_->reads;
+      done_->reads = over->next;
+      done(count) = {over->read.slot, over->result};
+      over->next = free_;
+      free_ = over;
     }
     open_ -= count;
     return count;
@@ -94,12 +105,19 @@ class ThreadReads::Queue {
  private:
   friend class ThreadReads;
   Queue(std::shared_ptr<Pool> pool, Index depth)
-      : pool_(std::move(pool)), done_(std::make_unique<Done>()) {
-    done_->reads.reserve(static_cast<std::size_t>(depth));
+      : pool_(std::move(pool)),
+        done_(std::make_unique<Done>()),
+        works_(static_cast<std::size_t>(depth)) {
+    for (Work& work : works_) {
+      work.next = free_;
+      free_ = &work;
+    }
   }
 
   std::shared_ptr<Pool> pool_;
   std::unique_ptr<Done> done_;
+  std::vector<Work> works_;
+  Work* free_ = nullptr;
   Index open_ = 0;
 };
 
@@ -110,21 +128,23 @@ inline Index ThreadReads::threads() const noexcept {
 
 inline void ThreadReads::Pool::run() {
   for (;;) {
-    Work next;
+    Work* work = nullptr;
     {
       std::unique_lock lock(mutex);
-      arrived.wait(lock, [this] { return ends || !work.empty(); });
-      if (work.empty()) return;
-      next = work.front();
-      work.pop_front();
+      arrived.wait(lock, [this] { return ends || first != nullptr; });
+      if (first == nullptr) return;
+      work = first;
+      first = work->next;
     }
-    const ssize_t got =
-        ::pread(next.read.descriptor, next.read.to, static_cast<std::size_t>(next.read.bytes),
-                static_cast<off_t>(next.read.offset));
-    const DiskDone over{next.read.slot, got < 0 ? -Index{errno} : static_cast<Index>(got)};
-    const std::lock_guard lock(next.done->mutex);
-    next.done->reads.push_back(over);
-    next.done->arrived.notify_one();  // with the lock: its owner may go once it has the read
+    const DiskRead& read = work->read;
+    const ssize_t got = ::pread(read.descriptor, read.to, static_cast<std::size_t>(read.bytes),
+                                static_cast<off_t>(read.offset));
+    work->result = got < 0 ? -Index{errno} : static_cast<Index>(got);
+    Done& done = *work->done;
+    const std::lock_guard lock(done.mutex);
+    work->next = done.reads;
+    done.reads = work;
+    done.arrived.notify_one();  // with the lock: its owner may go once it has the read
   }
 }
 
