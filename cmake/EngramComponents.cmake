@@ -11,6 +11,7 @@ function(engram_add_component name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "HEADERS;FOLDERS;NEEDS;WINGS")
   set(base ${PROJECT_SOURCE_DIR}/include)
   set(headers)
+  set(cuda_headers)
   foreach(header IN LISTS arg_HEADERS)
     file(GLOB found CONFIGURE_DEPENDS ${base}/engram/${header})
     list(APPEND headers ${found})
@@ -18,16 +19,20 @@ function(engram_add_component name)
   foreach(folder IN LISTS arg_FOLDERS)
     file(GLOB_RECURSE found CONFIGURE_DEPENDS ${base}/engram/${folder}/*.hpp)
     list(APPEND headers ${found})
+    file(GLOB_RECURSE found CONFIGURE_DEPENDS ${base}/engram/${folder}/*.cuh)
+    list(APPEND cuda_headers ${found})
   endforeach()
 
   add_library(engram_${name} INTERFACE)
   add_library(engram::${name} ALIAS engram_${name})
   target_sources(
     engram_${name}
-    INTERFACE FILE_SET HEADERS BASE_DIRS ${base} FILES ${headers})
+    INTERFACE FILE_SET HEADERS BASE_DIRS ${base} FILES ${headers}
+              FILE_SET cuda_headers TYPE HEADERS BASE_DIRS ${base} FILES ${cuda_headers})
   set_target_properties(
     engram_${name}
-    PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL})
+    PROPERTIES EXPORT_NAME ${name} VERIFY_INTERFACE_HEADER_SETS ${PROJECT_IS_TOP_LEVEL}
+               INTERFACE_HEADER_SETS_TO_VERIFY HEADERS) # those for CUDA compilers are tests/cuda's
 
   if(NOT name STREQUAL core)
     target_link_libraries(engram_${name} INTERFACE engram_core)
@@ -45,4 +50,5 @@ function(engram_add_component name)
   set_property(TARGET engram_${name} PROPERTY ENGRAM_WINGS ${arg_WINGS})
   set_property(GLOBAL APPEND PROPERTY ENGRAM_COMPONENTS ${name})
   set_property(GLOBAL APPEND PROPERTY ENGRAM_HEADERS ${headers})
+  set_property(GLOBAL APPEND PROPERTY ENGRAM_CUDA_HEADERS ${cuda_headers})
 endfunction()

@@ -3,9 +3,13 @@
 # consumer compiles is the consumer's affair.
 function(engram_developer_flags target)
   if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
-    target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
+    set(cxx -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
+    set(cuda -Xcompiler=-Wall,-Wextra)
     if(ENGRAM_DEVELOPER_MODE)
-      target_compile_options(${target} PRIVATE -Werror)
+      list(APPEND cxx -Werror)
+      list(APPEND cuda -Werror=all-warnings)
     endif()
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${cuda}>"
+                                             "$<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:${cxx}>")
   endif()
 endfunction()

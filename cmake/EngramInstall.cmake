@@ -12,7 +12,8 @@ foreach(component IN LISTS components)
   install(
     TARGETS engram_${component}
     EXPORT engram-${component}-targets
-    FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+    FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+    FILE_SET cuda_headers DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   install(
     EXPORT engram-${component}-targets
     NAMESPACE engram::

@@ -67,6 +67,10 @@ endif()
 # Folders of unit/ that test a library of the examples, by the same name.
 set(engram_example_folders program text chart trace simulate lm demo_parts knockout_parts read_bench study)
 
+# Folders whose tests are of files, text and tables of names. The others compare fast loops with plain
+# ones, and need the build type's own optimisation for it.
+set(engram_folders_without_loops io models bpe unicode uring)
+
 # The library's own folders.
 function(engram_suite_unit)
   file(GLOB folders RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/unit CONFIGURE_DEPENDS unit/*)
@@ -76,6 +80,9 @@ function(engram_suite_unit)
       engram_skipped_test("unit_uring" "built without liburing (ENGRAM_WITH_URING)")
     elseif(sources AND NOT name IN_LIST engram_example_folders)
       engram_catch_program(unit_${name} SOURCES ${sources})
+      if(CMAKE_BUILD_TYPE STREQUAL "Release" AND name IN_LIST engram_folders_without_loops)
+        target_compile_options(unit_${name} PRIVATE -O1)
+      endif()
     endif()
   endforeach()
 endfunction()
@@ -115,11 +122,14 @@ function(engram_suite_golden)
   engram_plain_programs("")
 endfunction()
 
-# The golden values under flags that break careless code.
-function(engram_suite_golden_flags)
-  file(GLOB sources CONFIGURE_DEPENDS golden/*.cpp)
-  engram_catch_program(golden_fast_math SOURCES ${sources} OPTIONS -ffast-math)
+# The golden values that are computed, under a flag that breaks careless code.
+function(engram_suite_golden_fast_math)
+  engram_catch_program(golden_fast_math SOURCES golden/checkpoint_test.cpp golden/gguf_test.cpp
+                       OPTIONS -ffast-math)
   engram_plain_programs(_fast_math -ffast-math)
+endfunction()
+
+function(engram_suite_golden_no_exceptions)
   engram_plain_programs(_no_exceptions -fno-exceptions -fno-rtti)
 endfunction()
 
@@ -132,7 +142,7 @@ function(engram_suite_static)
   list(JOIN headers "\n" includes)
   file(CONFIGURE OUTPUT ${together} CONTENT "${includes}\n")
   add_library(static_checks OBJECT ${sources} ${together})
-  target_link_libraries(static_checks PRIVATE engram_testing)
+  target_link_libraries(static_checks PRIVATE engram_testing $<TARGET_NAME_IF_EXISTS:engram_cuda>)
   engram_developer_flags(static_checks)
 endfunction()
 

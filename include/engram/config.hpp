@@ -20,10 +20,26 @@
 #define ENGRAM_HD
 #endif
 
+/// Before a function template for lanes: they are of one processor, and nvcc does not complain that
+/// the other could not call them.
+#if defined(__CUDACC__)
+#define ENGRAM_ANY_LANES _Pragma("nv_exec_check_disable")
+#else
+#define ENGRAM_ANY_LANES
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 #define ENGRAM_ALWAYS_INLINE [[gnu::always_inline]] inline
 #else
 #define ENGRAM_ALWAYS_INLINE inline
+#endif
+
+/// Keeps kernels and what launches them out of a shared library's symbols: two libraries of one
+/// process may hold copies for different GPUs.
+#if defined(__GNUC__)
+#define ENGRAM_HIDDEN __attribute__((visibility("hidden")))
+#else
+#define ENGRAM_HIDDEN
 #endif
 
 /// Unrolls the loop behind it. nvcc warns of a pragma that only the host compiler behind it knows.

@@ -76,6 +76,7 @@ ENGRAM_END_LOOPS
 template <class Mix>
 class ModularHash {
  public:
+  using mix_type = Mix;
   static constexpr bool host_only = false;
 
   /// Fails with what validate() says, and with unsupported when the layout has another mixer.

@@ -8,6 +8,7 @@
 #include <engram/core/lanes.hpp>
 #include <engram/core/share.hpp>
 #include <engram/core/space.hpp>
+#include <engram/core/status.hpp>
 
 #include <type_traits>
 
@@ -19,17 +20,22 @@ struct EmptyBody {
   ENGRAM_HD void operator()(const Lanes&, Index) const noexcept {}
 };
 
+/// What a device's wait() gives.
+template <class R>
+concept VoidOrStatus = std::same_as<R, void> || std::same_as<R, Status>;
+
 /// A device: launches bodies over items, in memory of its space.
 ///
 /// Semantics (docs/concepts.md): a later for_items sees what an earlier one wrote. agree(yes) is
 /// true when every thread that makes the call says yes; they must all ask. wait() returns when
-/// everything launched is done. Nothing throws.
+/// everything launched is done; a device whose work can fail on the way says how it went. Nothing
+/// throws.
 template <class D>
 concept Device = std::is_trivially_copyable_v<D> && MemorySpace<typename D::space_type> &&
     requires(const D d, Index n) {
   { d.for_items(n, EmptyBody{}) } -> std::same_as<void>;
   { d.agree(true) } -> std::same_as<bool>;
-  { d.wait() } -> std::same_as<void>;
+  { d.wait() } -> VoidOrStatus;
 };
 
 /// One sentence for each operation that D lacks; true when D models Device.
@@ -51,9 +57,9 @@ constexpr bool check_device() {
       "engram: a Device needs 'bool agree(bool yes) const'");
   static_assert(
       requires(const D d) {
-        { d.wait() } -> std::same_as<void>;
+        { d.wait() } -> VoidOrStatus;
       },
-      "engram: a Device needs 'void wait() const'");
+      "engram: a Device needs 'void wait() const' or 'Status wait() const'");
   return Device<D>;
 }
 

@@ -37,6 +37,7 @@ enum class Code : std::int32_t {
   bad_mark = 15,    ///< a mark that is none of those of core/mark.hpp; index: its position
   not_finite = 16,  ///< a gradient that is NaN or infinite; index: the row
   busy = 17,        ///< as many batches are on the way as may be; index: that number
+  device = 18,      ///< a call of the GPU's runtime failed; system_error: its cudaError_t
 };
 
 /// Outcome of a call: 16 bytes, trivially copyable, crosses C borders, callbacks and threads.
@@ -89,6 +90,8 @@ constexpr const char* to_string(Code code) noexcept {
       return "not_finite";
     case Code::busy:
       return "busy";
+    case Code::device:
+      return "device";
   }
   return "unknown";
 }

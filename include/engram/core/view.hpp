@@ -109,6 +109,17 @@ class View {
     return v;
   }
 
+  /// The same elements as a body sees them, which runs where they are. For devices.
+  ENGRAM_HD constexpr View<T, Rank> for_body() const noexcept {
+    View<T, Rank> v;
+    v.data_ = data_;
+    for (int r = 0; r < Rank; ++r) {
+      v.extent_[r] = extent_[r];
+      v.stride_[r] = stride_[r];
+    }
+    return v;
+  }
+
   /// Element i of dimension R, as a view of one dimension less: rows.at<1>(layer) is [T, H].
   /// The last dimension stays, so R < rank - 1.
   template <int R>

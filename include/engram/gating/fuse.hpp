@@ -19,6 +19,15 @@ enum class Part : std::uint8_t {
   absent = 3,  ///< passes through; not a token of its sequence at all
 };
 
+/// The part of a token: `no_rows`, it has no row ids; `knocked_out`, its scale is 0.
+ENGRAM_HD constexpr Part part_of(Mark mark, bool no_rows, bool knocked_out) noexcept {
+  return has(mark, Mark::padding) ? Part::absent
+         : has(mark, Mark::dead)  ? Part::none
+         : no_rows                ? (knocked_out ? Part::none : Part::absent)
+         : knocked_out            ? Part::muted
+                                  : Part::full;
+}
+
 /// A contiguous row of a [T, G, D] view.
 template <class T>
 ENGRAM_HD ENGRAM_ALWAYS_INLINE T* row_of(View<T, 3> view, Index t, Index g) noexcept {
@@ -45,8 +54,9 @@ struct ScoreBody {
   View<float, 2> scores;  ///< or empty
   View<float, 2> gates;
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index t = item / keys.extent(1);
     const Index s = item % keys.extent(1);
     const Index g = first + s;
@@ -91,16 +101,19 @@ struct UpdateBody {
   View<Hidden, 3> out;
   View<float, 2> norms;  ///< or empty
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index t = item / out.extent(1);
     const Index g = item % out.extent(1);
     const Index width = out.extent(2);
     const Hidden* h = row_of(hidden, t, g);
     Hidden* o = row_of(out, t, g);
     if (parts(t) != Part::full) {
-      for (Index d = 0; d < width && (o != h || !add_residual); ++d)
-        o[d] = add_residual ? h[d] : Hidden{};
+      if (!add_residual)
+        for (Index d = 0; d < width; d += lanes.width) lanes.store(o + d, lanes.all(0), width - d);
+      else if (o != h)
+        lanes.copy(o, reinterpret_cast<const std::byte*>(h), width * Index{sizeof(Hidden)});
       if (norms.size() != 0) norms(t, g) = 0;
       return;
     }

@@ -58,8 +58,9 @@ struct ConvFactorBody {
   float eps;
   View<float, 2> factors;
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index t = item / gates.extent(1);
     const Index g = item % gates.extent(1);
     if (parts(t) != Part::full) {
@@ -99,8 +100,8 @@ struct ConvColumns {
     const float* stored = nullptr;
     float factor = 0;
   };
-  ENGRAM_ALWAYS_INLINE Source at(Index sequence, Index document, Index place,
-                                 Index g) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE Source at(Index sequence, Index document, Index place,
+                                           Index g) const noexcept {
     if (place < document) return {};
     if (place < 0)
       return {nullptr,
@@ -113,9 +114,10 @@ struct ConvColumns {
   }
 
   /// Elements d to d + 31 of a column that is not zero.
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE auto load(const Lanes& lanes, const Source& source, Index g,
-                                 Index d) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto load(const Lanes& lanes, const Source& source, Index g,
+                                           Index d) const noexcept {
     const Index left = value.extent(1) - d;
     if (source.stored != nullptr) return lanes.load(source.stored + d, left);
     const auto normalised = lanes.all(source.factor) * lanes.load(source.value + d, left);
@@ -134,8 +136,9 @@ struct ConvUpdateBody {
   View<const float, 3> conv;
   Index dilation;
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index t = item / update.out.extent(1);
     const Index g = item % update.out.extent(1);
     if (update.parts(t) != Part::full) return update(lanes, item);
@@ -180,8 +183,9 @@ struct ConvStateBody {
   View<float, 2> state;
   View<const Index, 1> starts;  ///< [S + 1] of the sequences, in tokens
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index s = item / columns.branches;
     const Index g = item % columns.branches;
     const Index width = columns.value.extent(1);

@@ -113,11 +113,7 @@ void mark_parts(const LayerScratch& s, const FusionOptions& o, Index begin,
     const Mark mark = o.marks.size() == 0 ? Mark::token : o.marks(begin + t);
     const bool knocked_out = o.scale.size() != 0 && o.scale(begin + t) == 0;
     const bool no_rows = ids.extent(0) != 0 && ids(t, 0) == -1;
-    s.parts(t) = has(mark, Mark::padding) ? Part::absent
-                 : has(mark, Mark::dead)  ? Part::none
-                 : no_rows                ? (knocked_out ? Part::none : Part::absent)
-                 : knocked_out            ? Part::muted
-                                          : Part::full;
+    s.parts(t) = part_of(mark, no_rows, knocked_out);
   }
 }
 

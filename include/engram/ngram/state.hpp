@@ -36,8 +36,8 @@ ENGRAM_HD constexpr NgramState initial_ngram_state(int max_ngram_size) noexcept 
 ENGRAM_BEGIN_LOOPS
 
 /// True when a state that came from elsewhere is one that this geometry could have produced.
-constexpr bool is_valid(const NgramState& state, int max_ngram_size,
-                        Index canonical_size) noexcept {
+ENGRAM_HD constexpr bool is_valid(const NgramState& state, int max_ngram_size,
+                                  Index canonical_size) noexcept {
   if (state.length != max_ngram_size - 1) return false;
   bool blocked = false;
   for (int s = 0; s < max_order - 1; ++s) {

@@ -5,32 +5,9 @@
 
 #include <engram/storage/host_memory.hpp>
 #include <engram/storage/store.hpp>
+#include <engram/storage/strided_rows.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
-
-/// Row id -> address of rows that lie `stride` bytes apart, scales behind the codes.
-struct StridedRows {
-  const std::byte* base = nullptr;
-  Index stride = 0;
-  Index scale_offset = 0;  ///< bytes from a row's codes to its scales; 0: no scales
-
-  ENGRAM_HD constexpr RowBytes operator()(Index row) const noexcept {
-    const std::byte* const codes = base + row * stride;
-    return {codes, scale_offset == 0 ? nullptr : codes + scale_offset};
-  }
-};
-
-/// The same, to be written.
-struct MutableStridedRows {
-  std::byte* base = nullptr;
-  Index stride = 0;
-  Index scale_offset = 0;
-
-  ENGRAM_HD constexpr MutableRowBytes operator()(Index row) const noexcept {
-    std::byte* const codes = base + row * stride;
-    return {codes, scale_offset == 0 ? nullptr : codes + scale_offset};
-  }
-};
 
 struct HostStoreOptions {
   Index stride = 0;  ///< bytes from one row to the next; 0: default_stride()

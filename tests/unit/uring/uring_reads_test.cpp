@@ -125,6 +125,12 @@ TEST_CASE("io_uring: a batch that is given up, and readers that go while reads a
 
 TEST_CASE("io_uring: readers whose rings the system refuses read by threads") {
   if (!is_allowed()) return;
+#if defined(__has_feature)
+#if __has_feature(undefined_behavior_sanitizer)
+  std::cout << "[skipped] the sanitizer opens files of its own, and here none can be opened\n";
+  return;
+#endif
+#endif
   const RandomTable table = pages(200);
   DirectOptions options;
   options.depth = 8;

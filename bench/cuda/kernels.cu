@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The kernels on a GPU, each beside what the card itself does with as many bytes, in one run: its
+// own copy for what lies in its memory, its copy from the host for what lies there.
+//
+//   kernels [GiB of the largest table in the GPU's memory, 8] [GiB of the pinned one, 4]
+//
+// Ids are distinct random rows, and Zipf's (rank r about as often as 1 / (r + 1)), as text gives.
+#include <engram/codec/fp8.hpp>
+#include <engram/core/splitmix.hpp>
+#include <engram/cuda/device_front_end.cuh>
+#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/fuse.cuh>
+#include <engram/cuda/gather.cuh>
+#include <engram/cuda/pinned_store.hpp>
+#include <engram/engram.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+using namespace engram;
+
+namespace {
+
+constexpr int rounds = 15;
+
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "%s\n", why.c_str());
+  std::exit(1);
+}
+void need(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) give_up(cuda_failure(what, error).message);
+}
+void need(Status status, const char* what) {
+  if (!status.ok()) give_up(describe(status, what));
+}
+
+std::uint64_t random_bits() {
+  static std::uint64_t state = 1;
+  return state = splitmix64(state);
+}
+
+template <class T>
+struct Array {
+  DeviceMemory memory;
+  Index count;
+  explicit Array(Index n) : memory(DeviceMemory::make(n * Index{sizeof(T)}).value()), count(n) {}
+  explicit Array(const std::vector<T>& from) : Array(static_cast<Index>(from.size())) {
+    need(cudaMemcpy(memory.data(), from.data(), from.size() * sizeof(T), cudaMemcpyHostToDevice),
+         "upload");
+  }
+  T* data() const { return reinterpret_cast<T*>(memory.data()); }
+};
+
+/// Median seconds of one of `inner` calls in a captured graph; device events around it.
+template <class Calls>
+double seconds(const CudaDevice& device, int inner, const Calls& calls) {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  cudaEvent_t begin = nullptr, end = nullptr;
+  need(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeGlobal), "capture");
+  for (int i = 0; i < inner; ++i) calls(i);
+  need(cudaStreamEndCapture(device.stream, &graph), "capture");
+  need(cudaGraphInstantiate(&exec, graph, 0), "graph");
+  need(cudaEventCreate(&begin), "event");
+  need(cudaEventCreate(&end), "event");
+  std::vector<double> times;
+  for (int round = 0; round < rounds + 3; ++round) {
+    need(cudaEventRecord(begin, device.stream), "event");
+    need(cudaGraphLaunch(exec, device.stream), "launch");
+    need(cudaEventRecord(end, device.stream), "event");
+    need(cudaEventSynchronize(end), "wait");
+    float ms = 0;
+    need(cudaEventElapsedTime(&ms, begin, end), "event");
+    if (round >= 3) times.push_back(ms / 1e3 / inner);
+  }
+  need(device.wait(), "bench");
+  (void)cudaGraphExecDestroy(exec);
+  (void)cudaGraphDestroy(graph);
+  (void)cudaEventDestroy(begin);
+  (void)cudaEventDestroy(end);
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+/// Bytes a second, read plus written, of the card's own copy.
+double copy_rate(const CudaDevice& device) {
+  constexpr Index bytes = Index{2} << 30;
+  const Array<std::byte> from(bytes), to(bytes);
+  const double s = seconds(device, 1, [&](int) {
+    need(cudaMemcpyAsync(to.data(), from.data(), bytes, cudaMemcpyDeviceToDevice, device.stream),
+         "copy");
+  });
+  return 2.0 * bytes / s;
+}
+
+/// Bytes a second that arrive from page-locked memory.
+double host_rate(const CudaDevice& device) {
+  constexpr Index bytes = Index{1} << 30;
+  const PinnedMemory from = PinnedMemory::make(bytes).value();
+  const Array<std::byte> to(bytes);
+  const double s = seconds(device, 1, [&](int) {
+    need(cudaMemcpyAsync(to.data(), from.data(), bytes, cudaMemcpyHostToDevice, device.stream),
+         "copy");
+  });
+  return static_cast<double>(bytes) / s;
+}
+
+/// `count` ids below `rows`: distinct, numbers in order through a bijection of the power of two at
+/// hand, or Zipf's.
+std::vector<int> some_ids(Index count, Index rows, bool zipf) {
+  std::vector<int> ids;
+  if (zipf) {
+    const double log_rows = std::log(static_cast<double>(rows));
+    while (static_cast<Index>(ids.size()) < count) {
+      const double u = static_cast<double>(random_bits() >> 11) * 0x1p-53;
+      const auto rank = static_cast<std::uint64_t>(std::exp(u * log_rows)) - 1;
+      ids.push_back(static_cast<int>(rank * 0x9E3779B1U % static_cast<std::uint64_t>(rows)));
+    }
+    return ids;
+  }
+  int bits = 1;
+  while (std::uint64_t{1} << bits < static_cast<std::uint64_t>(rows)) ++bits;
+  const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
+  const std::uint64_t factors[3] = {random_bits() | 1, random_bits() | 1, random_bits() | 1};
+  for (std::uint64_t i = 0; static_cast<Index>(ids.size()) < count && i <= mask; ++i) {
+    std::uint64_t id = i;
+    for (const std::uint64_t factor : factors) id = ((id ^ id >> (bits + 1) / 2) * factor) & mask;
+    if (id < static_cast<std::uint64_t>(rows)) ids.push_back(static_cast<int>(id));
+  }
+  return ids;
+}
+
+/// Random bytes in all of a store's rows: no NaN, whether they are numbers or e4m3 codes, and
+/// scales near 1, as a model has.
+void fill(MutableStridedRows to, Index num_rows) {
+  const Index piece = std::max<Index>(1, (Index{64} << 20) / to.stride);
+  std::vector<std::byte> rows(static_cast<std::size_t>(piece * to.stride));
+  for (std::byte& byte : rows) byte = static_cast<std::byte>(random_bits() & 0x3F);
+  for (Index row = 0; row < piece && to.scale_offset > 0; ++row)
+    for (Index b = row * to.stride + to.scale_offset; b < (row + 1) * to.stride; ++b)
+      rows[static_cast<std::size_t>(b)] = static_cast<std::byte>(120 + random_bits() % 16);
+  for (Index at = 0; at < num_rows; at += piece)
+    need(cudaMemcpy(to.base + at * to.stride, rows.data(),
+                    static_cast<std::size_t>(std::min(piece, num_rows - at) * to.stride),
+                    cudaMemcpyDefault),
+         "fill");
+}
+template <class T>
+void fill(const Array<T>& array) {
+  fill({array.memory.data(), 64, 0}, array.memory.size() / 64);
+}
+
+/// Rows a second and the ratio to `rate` of `moved` bytes a row.
+void print(const char* what, const char* ids, Index rows, double s, double moved, double rate) {
+  std::printf("%-44s %-9s %9.3f us %9.1f M rows/s %8.1f GB/s %6.3f\n", what, ids, s * 1e6,
+              static_cast<double>(rows) / s / 1e6, static_cast<double>(rows) * moved / s / 1e9,
+              static_cast<double>(rows) * moved / s / rate);
+}
+
+template <class Out, class Codec, class Store>
+void bench_gather(const CudaDevice& device, const Store& store, const Codec& codec, Index width,
+                  const char* what, double moved, double rate) {
+  constexpr int sets = 4;  // other rows each time, so that no cache holds them from before
+  const Index count = std::min<Index>(Index{1} << 20, store.num_rows() / sets);
+  for (const bool zipf : {false, true}) {
+    const Array<int> ids(some_ids(sets * count, store.num_rows(), zipf));
+    const Array<Out> out(count * width);
+    const double s = seconds(device, sets, [&](int set) {
+      need(gather(device, store, codec, width,
+                  View<const int, 2, DeviceSpace>(ids.data() + set * count, count, 1),
+                  View<Out, 2, DeviceSpace>(out.data(), count, width)),
+           "gather");
+    });
+    print(what, zipf ? "Zipf" : "distinct", count, s, moved, rate);
+  }
+}
+
+void bench_fuse(const CudaDevice& device, double rate) {
+  constexpr Index tokens = 4096, branches = 4, width = 5120;
+  const Index stream = tokens * branches * width;
+  const Array<Bf16> keys(stream), value(tokens * width), hidden(stream), out(stream);
+  const Array<float> gain(branches * width), gates(tokens * branches);
+  const Array<Part> parts(tokens);
+  for (const Array<Bf16>* array : {&keys, &value, &hidden}) fill(*array);
+  fill(gain);
+  DeviceFusion<> with;
+  with.gain = View<const float, 2, DeviceSpace>(gain.data(), branches, width);
+  const double s = seconds(device, 4, [&](int) {
+    need(fuse(device, View<const Bf16, 3, DeviceSpace>(keys.data(), tokens, branches, width),
+              View<const Bf16, 2, DeviceSpace>(value.data(), tokens, width),
+              View<const Bf16, 3, DeviceSpace>(hidden.data(), tokens, branches, width),
+              View<Bf16, 3, DeviceSpace>(out.data(), tokens, branches, width), FusionConfig(),
+              SignedSqrtGate(), with, View<float, 2, DeviceSpace>(gates.data(), tokens, branches),
+              View<Part, 1, DeviceSpace>(parts.data(), tokens)),
+         "fuse");
+  });
+  print("gate and residual, 4 x 5120 bf16, of copy rate", "", tokens, s,
+        (3.0 * branches + 1) * width * 2, rate);
+}
+
+void bench_address(const CudaDevice& device) {
+  constexpr Index tokens = 65536;
+  const EngramConfig model = deepseek_v41_preset().config;
+  const IdentityCompressor canonical(model.compressed_vocab_size);
+  const auto host = make_front_end(make_layout(model, canonical).value(), canonical).value();
+  const auto front = make_device_front_end(host).value();
+  const Array<int> ids(some_ids(tokens, model.compressed_vocab_size, true));
+  const Array<int> rows(tokens * 48);
+  for (const Index sequences : {1, 512}) {
+    std::vector<int> starts;
+    for (Index s = 0; s <= sequences; ++s)
+      starts.push_back(static_cast<int>(s * tokens / sequences));
+    const Array<int> begins(starts);
+    const Array<NgramState> states(
+        std::vector<NgramState>(static_cast<std::size_t>(sequences), front.initial_state()));
+    // Many in one graph: a launch by the host takes as long as the kernel.
+    const double s = seconds(device, 20, [&](int) {
+      need(front.address_batch(device, View<const int, 1, DeviceSpace>(ids.data(), tokens),
+                               View<const int, 1, DeviceSpace>(begins.data(), sequences + 1),
+                               View<NgramState, 1, DeviceSpace>(states.data(), sequences),
+                               View<int, 3, DeviceSpace>(rows.data(), tokens, 2, 24)),
+           "address");
+    });
+    std::printf("row ids of 65,536 tokens x 48, %3d sequences   %9.3f us (must 25, aim 12)\n",
+                static_cast<int>(sequences), s * 1e6);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Index table_bytes = (argc > 1 ? std::atoll(argv[1]) : 8) << 30;
+  const Index pinned_bytes = (argc > 2 ? std::atoll(argv[2]) : 4) << 30;
+  if (const auto found = cuda_device_count(); !found.ok()) {
+    std::printf("[skipped] %s\n", found.message().c_str());
+    return 0;
+  }
+  cudaDeviceProp card{};
+  need(cudaGetDeviceProperties(&card, 0), "device");
+  DeviceErrors errors = DeviceErrors::make().value();
+  cudaStream_t stream = nullptr;
+  need(cudaStreamCreate(&stream), "stream");
+  const CudaDevice device{stream, 0, &errors};
+  const double copy = copy_rate(device), from_host = host_rate(device);
+  std::printf("%s, compute %d.%d, %d multiprocessors\n", card.name, card.major, card.minor,
+              card.multiProcessorCount);
+  std::printf("copy in its memory, read plus written: %.1f GB/s; copy from the host: %.1f GB/s\n\n",
+              copy / 1e9, from_host / 1e9);
+
+  for (const Index bytes : {128, 256, 512, 1024, 2560}) {
+    DeviceStore store = DeviceStore::make(table_bytes / bytes, bytes).value();
+    fill(store.mutable_ref(), store.num_rows());
+    const std::string name = sentence({"gather of ", bytes, " bytes, of copy rate"});
+    bench_gather<Bf16>(device, store, Bf16Codec(), bytes / 2, name.c_str(),
+                       2.0 * static_cast<double>(bytes), copy);
+  }
+  {
+    DeviceStore store = DeviceStore::make(table_bytes / 272, 256, 8).value();
+    fill(store.mutable_ref(), store.num_rows());
+    bench_gather<Bf16>(device, store, Fp8Codec(), 256,
+                       "fp8 rows of 264 bytes to bf16, of copy rate", 264.0 + 512.0, copy);
+  }
+  const auto bench_pinned = [&](const auto& codec, Index width, const char* what) {
+    const Index bytes = codec.code_bytes(width), scales = codec.scale_bytes(width);
+    auto pinned = PinnedStore::make(
+        HostStore::make(pinned_bytes / (bytes + scales + 63), bytes, scales).value(),
+        [](Index) { return true; });
+    if (!pinned.ok()) {
+      std::printf("[skipped] %s\n", pinned.message().c_str());
+      return;
+    }
+    fill(pinned.value().mutable_ref(), pinned.value().num_rows());
+    bench_gather<Bf16>(device, pinned.value(), codec, width, what,
+                       static_cast<double>(bytes + scales), from_host);
+  };
+  bench_pinned(Fp8Codec(), 256, "zero-copy fp8 rows of 264 bytes, of host rate");
+  bench_pinned(Bf16Codec(), 256, "zero-copy gather of 512 bytes, of host rate");
+  bench_fuse(device, copy);
+  bench_address(device);
+  (void)cudaStreamDestroy(stream);
+  return 0;
+}

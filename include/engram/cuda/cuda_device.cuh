@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// The GPU as a device: a body's items are shared among warps, on the caller's stream. Nothing is
+// allocated, nothing is waited for, and nothing is global, so that every call can be captured in a
+// graph.
+
+#include <engram/core/device.hpp>
+#include <engram/cuda/device_errors.hpp>
+#include <engram/cuda/warp_lanes.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// The warp that the calling thread is in.
+struct HardwareWarp {
+  __device__ static int lane() noexcept { return static_cast<int>(threadIdx.x % 32); }
+  __device__ static float from_lane_xor(float x, int mask) noexcept {
+    return __shfl_xor_sync(0xFFFFFFFFU, x, mask);
+  }
+  __device__ static bool all(bool yes) noexcept { return __all_sync(0xFFFFFFFFU, yes) != 0; }
+};
+
+inline constexpr int threads_of_a_block = 128;
+
+/// Each warp takes an item, then the one as many items further as there are warps.
+template <class Body>
+ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
+    run_on_warps(Index items, Body body) {
+  const Index warps = Index{gridDim.x} * (threads_of_a_block / 32);
+  const Index first = Index{blockIdx.x} * (threads_of_a_block / 32) + threadIdx.x / 32;
+  for (Index item = first; item < items; item += warps) body(WarpLanes<HardwareWarp>(), item);
+}
+
+/// A GPU. Bodies must be trivially copyable and reach memory of the GPU only. Calls are made while
+/// the stream's GPU is the current one.
+struct CudaDevice {
+  using space_type = DeviceSpace;
+
+  cudaStream_t stream = nullptr;  ///< the caller's
+  /// Blocks of 128 threads that a call may use at the same time. 0: as many as there are items. It
+  /// limits how much runs, not on how many multiprocessors.
+  int most_blocks = 0;
+  DeviceErrors* errors = nullptr;  ///< null: nobody hears what a kernel or a launch found wrong
+
+  template <class Body>
+  ENGRAM_HIDDEN void for_items(Index n, const Body& body) const noexcept {
+    static_assert(std::is_trivially_copyable_v<Body>,
+                  "engram: a body travels to the GPU by its bytes");
+    launch(n, threads_of_a_block / 32, run_on_warps<Body>, n, body);
+  }
+  bool agree(bool yes) const noexcept { return yes; }
+  /// What became of the calls since the last wait, see DeviceErrors::take(). Waits for the stream.
+  Status wait() const noexcept {
+    return errors != nullptr ? errors->take(stream) : cuda_status(cudaStreamSynchronize(stream));
+  }
+
+  /// Launches a kernel of blocks of 128 threads, each for `each` of the items. No items, no launch.
+  template <class... Parameters>
+  ENGRAM_HIDDEN void launch(Index items, Index each, void (*kernel)(Parameters...),
+                            const std::type_identity_t<Parameters>&... with) const noexcept {
+    if (items <= 0) return;
+    const Index most = most_blocks > 0 ? most_blocks : Index{INT32_MAX};
+    const Index wanted = (items - 1) / each + 1;
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(static_cast<unsigned>(wanted < most ? wanted : most));
+    config.blockDim = dim3(threads_of_a_block);
+    config.stream = stream;
+    // Its own answer: what the runtime remembers may be of another call, and of the caller's.
+    const cudaError_t error = cudaLaunchKernelEx(&config, kernel, with...);
+    if (errors != nullptr) errors->note(error);
+  }
+  ErrorWord error_word() const noexcept { return errors != nullptr ? errors->word() : ErrorWord(); }
+};
+static_assert(check_device<CudaDevice>());
+
+ENGRAM_END_NAMESPACE

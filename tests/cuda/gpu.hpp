@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// What the tests on a GPU share: whether there is one, arrays in its memory, and a device.
+
+#include <catch.hpp>
+#include <engram/core/view.hpp>
+#include <engram/cuda/cuda_device.cuh>
+#include <engram/cuda/device_memory.hpp>
+#include <random.hpp>
+
+#include <cstring>
+#include <iostream>
+#include <string>
+#include <vector>
+
+namespace gpu {
+
+using namespace engram;
+
+/// Whether there is a GPU; else the case says why not and is skipped.
+inline bool is_here() {
+  const Result<int> found = cuda_device_count();
+  if (!found.ok()) std::cout << "[skipped] " << found.message() << '\n';
+  return found.ok();
+}
+
+inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+/// Elements in the GPU's memory.
+template <class T>
+class Array {
+ public:
+  explicit Array(const std::vector<T>& elements)
+      : memory_(DeviceMemory::make(bytes_of(elements) + 64).value()), count_(elements.size()) {
+    set(elements);
+  }
+  void set(const std::vector<T>& elements) {
+    REQUIRE(elements.size() == count_);
+    REQUIRE(cudaMemcpy(memory_.data(), elements.data(), elements.size() * sizeof(T),
+                       cudaMemcpyHostToDevice) == cudaSuccess);
+    REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+  }
+  std::vector<T> get() const {
+    std::vector<T> elements(count_);
+    REQUIRE(cudaMemcpy(static_cast<void*>(elements.data()), memory_.data(), count_ * sizeof(T),
+                       cudaMemcpyDeviceToHost) == cudaSuccess);
+    return elements;
+  }
+  T* data() const { return reinterpret_cast<T*>(memory_.data()); }
+  View<T, 1, DeviceSpace> view(Index a) const { return View<T, 1, DeviceSpace>(data(), a); }
+  View<T, 2, DeviceSpace> view(Index a, Index b) const {
+    return View<T, 2, DeviceSpace>(data(), a, b);
+  }
+  View<T, 3, DeviceSpace> view(Index a, Index b, Index c) const {
+    return View<T, 3, DeviceSpace>(data(), a, b, c);
+  }
+  View<const T, 1, DeviceSpace> read(Index a) const { return view(a); }
+  View<const T, 2, DeviceSpace> read(Index a, Index b) const { return view(a, b); }
+  View<const T, 3, DeviceSpace> read(Index a, Index b, Index c) const { return view(a, b, c); }
+
+ private:
+  static Index bytes_of(const std::vector<T>& elements) {
+    return static_cast<Index>(elements.size() * sizeof(T));
+  }
+
+  DeviceMemory memory_;
+  std::size_t count_;
+};
+
+/// A stream of its own, which waits for no other, and what is reported on it.
+class OwnStream {
+ public:
+  OwnStream() {
+    REQUIRE(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking) == cudaSuccess);
+  }
+  OwnStream(const OwnStream&) = delete;
+  ~OwnStream() { (void)cudaStreamDestroy(stream_); }
+
+  CudaDevice device(int most_blocks = 0) { return {stream_, most_blocks, &errors_}; }
+
+  /// Captures what `calls` launches, and runs it.
+  template <class Calls>
+  cudaGraphExec_t captured(const Calls& calls) {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    REQUIRE(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeGlobal) == cudaSuccess);
+    calls(device());
+    REQUIRE(cudaStreamEndCapture(stream_, &graph) == cudaSuccess);
+    REQUIRE(cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess);
+    (void)cudaGraphDestroy(graph);
+    return exec;
+  }
+  void replay(cudaGraphExec_t exec) { REQUIRE(cudaGraphLaunch(exec, stream_) == cudaSuccess); }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  DeviceErrors errors_ = DeviceErrors::make().value();
+};
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() &&
+         std::memcmp(static_cast<const void*>(a.data()), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+}  // namespace gpu

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A machine without a GPU: everything that would need one says so in a sentence. Where there is
+// one, it works.
+#include "gpu.hpp"
+
+#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/pinned_store.hpp>
+
+using namespace engram;
+
+namespace {
+
+template <class Made>
+void check_made(const Made& made) {
+  const Result<int> found = cuda_device_count();
+  CHECK(made.ok() == found.ok());
+  if (found.ok()) return;
+  CHECK(made.status().code == found.status().code);
+  CHECK(made.message() == found.message());
+}
+
+}  // namespace
+
+TEST_CASE("no GPU: a sentence, and the runtime has no error left") {
+  const Result<int> found = cuda_device_count();
+  if (!found.ok()) {
+    std::cout << found.message() << '\n';
+    CHECK(found.status().code == Code::unsupported);
+    CHECK_FALSE(found.message().empty());
+  } else {
+    CHECK(found.value() > 0);
+  }
+  check_made(DeviceErrors::make());
+  check_made(DeviceMemory::make(64));
+  check_made(PinnedMemory::make(64));
+  check_made(DeviceStore::make(10, 64));
+  const auto go_on = [](Index) { return true; };
+  check_made(DeviceStore::copy_of(HostStore::make(10, 64).value(), go_on));
+  check_made(PinnedStore::make(HostStore::make(10, 64).value(), go_on));
+  if (found.ok()) CHECK(cudaGetLastError() == cudaSuccess);  // without a driver it never is
+}
+
+TEST_CASE("device memory: sizes that cannot be are refused before a GPU is asked") {
+  for (const Index bytes : {Index{0}, Index{-1}, INT64_MIN}) {
+    CHECK(DeviceMemory::make(bytes).status().code == Code::invalid_config);
+    CHECK(PinnedMemory::make(bytes).status().code == Code::invalid_config);
+  }
+  CHECK(DeviceStore::make(0, 64).status().code == Code::invalid_config);
+  CHECK(DeviceStore::make(10, 0).status().code == Code::invalid_config);
+  CHECK(DeviceStore::make(10, 64, -1).status().code == Code::invalid_config);
+  CHECK(DeviceStore::make(10, 64, 8, 71).status().code == Code::invalid_config);
+  CHECK(DeviceStore::make(10, INT64_MAX).status().code == Code::invalid_config);
+  CHECK(DeviceStore::make(INT64_MAX, 64).status().code == Code::invalid_config);
+}

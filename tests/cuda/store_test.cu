@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Tables on the GPU and in page-locked memory hold the bytes they were made from.
+#include "gpu.hpp"
+
+#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/pinned_store.hpp>
+
+using namespace engram;
+using gpu::at;
+
+namespace {
+
+HostStore random_store(Index rows, Index row_bytes, Index scale_bytes, std::uint64_t seed) {
+  HostStore store = HostStore::make(rows, row_bytes, scale_bytes).value();
+  Random random(seed);
+  const MutableStridedRows ref = store.mutable_ref();
+  for (Index row = 0; row < rows; ++row) {
+    const MutableRowBytes bytes = ref(row);
+    for (Index b = 0; b < row_bytes; ++b) bytes.codes[b] = static_cast<std::byte>(random.bits());
+    for (Index b = 0; b < scale_bytes; ++b) bytes.scales[b] = static_cast<std::byte>(random.bits());
+  }
+  return store;
+}
+
+/// The rows of a store on the GPU, read back by a copy, are those of the host's.
+void check_rows(const DeviceStore& store, const HostStore& host) {
+  std::vector<std::byte> all(at(store.num_rows() * store.stride()));
+  REQUIRE(cudaMemcpy(all.data(), store.ref().base, all.size(), cudaMemcpyDeviceToHost) ==
+          cudaSuccess);
+  Index wrong = 0;
+  for (Index row = 0; row < store.num_rows(); ++row) {
+    const std::byte* const found = all.data() + row * store.stride();
+    const RowBytes expected = host.ref()(row);
+    wrong += std::memcmp(found, expected.codes, at(host.row_bytes())) != 0;
+    if (host.scale_bytes() > 0)
+      wrong += std::memcmp(found + host.row_bytes(), expected.scales, at(host.scale_bytes())) != 0;
+    for (Index b = host.row_bytes() + host.scale_bytes(); b < store.stride(); ++b)
+      wrong += found[b] != std::byte{0};
+  }
+  CHECK(wrong == 0);
+}
+
+}  // namespace
+
+TEST_CASE("device store: the rows of a host store, also more than are packed at once") {
+  if (!gpu::is_here()) return;
+  struct Shape {
+    Index rows, codes, scales, stride, expected;
+  };
+  for (const Shape& s : {Shape{1, 1, 0, 0, 16}, Shape{1000, 256, 8, 0, 272},
+                         Shape{777, 33, 0, 0, 48}, Shape{100, 128, 4, 640, 640},
+                         Shape{100'000, 256, 8, 0, 272}, Shape{3, 9'000'000, 0, 0, 9'000'000}}) {
+    INFO(s.rows << " rows of " << s.codes << " and " << s.scales);
+    const HostStore host = random_store(s.rows, s.codes, s.scales, 1);
+    Index last = 0;
+    const auto store = DeviceStore::copy_of(
+        host,
+        [&last](Index done) {
+          CHECK(done > last);
+          last = done;
+          return true;
+        },
+        s.stride);
+    REQUIRE(store.ok());
+    CHECK(last == s.rows);
+    CHECK(store.value().stride() == s.expected);
+    check_rows(store.value(), host);
+  }
+}
+
+TEST_CASE("device store: an upload that is given up, and a table larger than the GPU",
+          "[refused]") {
+  if (!gpu::is_here()) return;
+  const HostStore host = random_store(100'000, 256, 0, 2);
+  const auto given_up = DeviceStore::copy_of(host, [](Index) { return false; });
+  CHECK(given_up.status() == Status{Code::io, ECANCELED});
+  const Index rows = Index{1} << 40;
+  const auto large = DeviceStore::make(rows, 256);
+  CHECK(large.status().code == Code::out_of_memory);
+  CHECK(large.status().index == rows * 256);
+  CHECK(large.message().find("are free") != std::string::npos);
+  CHECK(cudaGetLastError() == cudaSuccess);
+}
+
+TEST_CASE("pinned store: the GPU reads the host's rows by the host's addresses") {
+  if (!gpu::is_here()) return;
+  HostStore host = random_store(5000, 264, 0, 3);
+  const std::byte* const base = host.ref().base;
+  auto pinned = PinnedStore::make(std::move(host), [](Index) { return true; });
+  if (pinned.status().code == Code::unsupported) {
+    std::cout << "[skipped] " << pinned.message() << '\n';
+    return;
+  }
+  REQUIRE(pinned.ok());
+  CHECK(pinned.value().ref().base == base);
+  cudaPointerAttributes attributes{};
+  REQUIRE(cudaPointerGetAttributes(&attributes, base) == cudaSuccess);
+  CHECK(attributes.type == cudaMemoryTypeHost);
+  CHECK(attributes.devicePointer == base);
+  const PinnedStore moved(std::move(pinned.value()));
+  CHECK(moved.ref().base == base);
+}
+
+TEST_CASE("pinned store: one that is given up leaves the rows where they were") {
+  if (!gpu::is_here()) return;
+  HostStore host = random_store(100, 264, 0, 4);
+  const std::byte* const base = host.ref().base;
+  const auto given_up = PinnedStore::make(std::move(host), [](Index) { return false; });
+  if (given_up.status().code == Code::unsupported) {
+    std::cout << "[skipped] " << given_up.message() << '\n';
+    return;
+  }
+  CHECK(given_up.status() == Status{Code::io, ECANCELED});
+  CHECK(host.ref().base == base);
+  CHECK(host.num_rows() == 100);
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a GPU runs to address tokens, here on the CPU: each token on its own gives the rows of the
+// front end, which moves a state along.
+#include "threaded_warp.hpp"
+
+#include <catch.hpp>
+#include <engram/cuda/address_body.hpp>
+#include <engram/layer/front_end.hpp>
+#include <engram/layer/presets.hpp>
+#include <engram/tokenizer/token_map.hpp>
+#include <random.hpp>
+
+#include <algorithm>
+#include <vector>
+
+using namespace engram;
+
+namespace {
+
+constexpr std::int32_t vocab = 50;
+
+TokenMap token_map() {
+  std::vector<std::int32_t> map;
+  for (std::int32_t i = 0; i < vocab; ++i) map.push_back(i % 37);
+  return TokenMap::make(std::move(map), 37).value();
+}
+
+struct Model {
+  TokenMap map = token_map();
+  FrontEnd<TokenMap, SuffixNgrams<RuntimeBoundary>, MultiplicativeXor> front;
+  std::vector<std::uint64_t> multipliers, divisors, inverses;
+  std::vector<Index> offsets;
+  HashTables tables;
+
+  explicit Model(const Layout& layout) : front(make_front_end(layout, token_map()).value()) {
+    const Index columns = front.num_columns();
+    for (int l = 0; l < front.num_layers(); ++l) {
+      const ModularHashRef ref = front.addresser().ref(l);
+      multipliers.insert(multipliers.end(), ref.multipliers, ref.multipliers + max_order);
+      divisors.insert(divisors.end(), ref.divisors, ref.divisors + columns);
+      inverses.insert(inverses.end(), ref.inverses, ref.inverses + columns);
+      offsets.insert(offsets.end(), ref.offsets, ref.offsets + columns);
+      tables.salt = ref.salt;
+      tables.pad = ref.pad;
+      tables.heads = ref.heads;
+    }
+    tables.multipliers = multipliers.data();
+    tables.divisors = divisors.data();
+    tables.inverses = inverses.data();
+    tables.offsets = offsets.data();
+    tables.layers = front.num_layers();
+    tables.columns = static_cast<std::int32_t>(columns);
+  }
+
+  TokenReader<RuntimeBoundary, int> reader(const std::vector<int>& tokens,
+                                           const std::vector<Mark>& marks) const {
+    return {View<const int, 1>(tokens), View<const Mark, 1>(marks), map.canonical_ids(), vocab,
+            front.extractor()};
+  }
+};
+
+Layout random_layout(Random& random) {
+  EngramConfig config = demo_preset().config;
+  config.compressed_vocab_size = 37;
+  config.max_ngram_size = static_cast<int>(2 + random.below(7));
+  config.n_head_per_ngram = static_cast<int>(1 + random.below(4));
+  config.engram_vocab_size.assign(static_cast<std::size_t>(config.max_ngram_size - 1),
+                                  1000 + random.below(100));
+  config.pad_id = 2;
+  config.layer_ids = {1, 5};
+  const TokenMap map = token_map();
+  Layout layout = make_layout(config, map).value();
+  if (random.below(2) == 0)
+    layout.boundary = {BoundaryKind::eos, static_cast<std::int32_t>(random.below(37))};
+  layout.salt = random.bits();
+  return layout;
+}
+
+struct Batch {
+  std::vector<int> tokens;
+  std::vector<Mark> marks;  ///< or empty
+  std::vector<Index> starts;
+};
+
+Batch random_batch(Random& random) {
+  Batch batch;
+  const Index count = 1 + random.below(60);
+  for (Index t = 0; t < count; ++t) batch.tokens.push_back(static_cast<int>(random.zipf(vocab)));
+  if (random.below(3) > 0)
+    for (Index t = 0; t < count; ++t) {
+      const Index kind = random.below(12);
+      batch.marks.push_back(kind == 0   ? Mark::dead
+                            : kind == 1 ? Mark::start
+                            : kind == 2 ? Mark::padding
+                            : kind == 3 ? Mark::dead | Mark::start
+                                        : Mark::token);
+    }
+  const Index sequences = 1 + random.below(5);
+  for (Index s = 0; s <= sequences; ++s) batch.starts.push_back(random.below(count + 1));
+  batch.starts[0] = 0;
+  std::sort(batch.starts.begin(), batch.starts.end());
+  return batch;
+}
+
+template <class Body>
+void run(Index items, const Body& body) {
+  for (Index i = items; i-- > 0;) body(SerialLanes(), i);  // in any order
+}
+
+}  // namespace
+
+TEST_CASE("address bodies: rows and states of sequences, chunk after chunk, are the front end's") {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    INFO("seed " << seed);
+    Random random(seed);
+    const Model model(random_layout(random));
+    std::vector<NgramState> expected_states, states;
+    for (int chunk = 0; chunk < 3; ++chunk) {
+      Batch batch = random_batch(random);
+      if (chunk > 0) {  // as many sequences as in the first
+        batch.starts.resize(states.size() + 1);
+        for (Index& start : batch.starts)
+          start = random.below(static_cast<Index>(batch.tokens.size()) + 1);
+        batch.starts[0] = 0;
+        std::sort(batch.starts.begin(), batch.starts.end());
+      } else {
+        states.assign(batch.starts.size() - 1, model.front.initial_state());
+        expected_states = states;
+      }
+      const auto count = static_cast<Index>(batch.tokens.size());
+      const Index layers = model.tables.layers, columns = model.tables.columns;
+      std::vector<int> expected(static_cast<std::size_t>(count * layers * columns), -7);
+      std::vector<int> found = expected;
+      REQUIRE(model.front
+                  .address_batch(batch.tokens, batch.starts, View<NgramState, 1>(expected_states),
+                                 View<int, 3>(expected.data(), count, layers, columns),
+                                 View<const Mark, 1>(batch.marks))
+                  .ok());
+      Reports::Found wrong;
+      const SequenceStarts<Index> starts{View<const Index, 1>(batch.starts)};
+      const auto reader = model.reader(batch.tokens, batch.marks);
+      run(count, AddressBody<XorMix, RuntimeBoundary, int, Index, int, Reports>{
+                     reader, starts, View<const NgramState, 1>(states), model.tables,
+                     View<int, 3>(found.data(), count, layers, columns), Reports{&wrong}});
+      run(static_cast<Index>(states.size()),
+          StateBody<RuntimeBoundary, int, Index, Reports>{
+              reader, starts, View<NgramState, 1>(states), Reports{&wrong}});
+      CHECK(found == expected);
+      CHECK(states == expected_states);
+      CHECK(wrong.code == Code::ok);
+    }
+  }
+}
+
+TEST_CASE("address bodies: a draft tree gives the front end's rows and states") {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    INFO("seed " << seed);
+    Random random(seed);
+    const Model model(random_layout(random));
+    const Batch batch = random_batch(random);
+    const auto count = static_cast<Index>(batch.tokens.size());
+    std::vector<int> parents;
+    for (Index t = 0; t < count; ++t) parents.push_back(static_cast<int>(random.below(t + 1)) - 1);
+    NgramState root = model.front.initial_state();
+    const std::vector<int> before = {3, 5, 7, 11};
+    REQUIRE(model.front.advance(before, root).ok());
+    const Index layers = model.tables.layers, columns = model.tables.columns;
+    std::vector<std::int64_t> expected(static_cast<std::size_t>(count * layers * columns), -7);
+    std::vector<std::int64_t> found = expected;
+    std::vector<NgramState> expected_states(batch.tokens.size()), states(batch.tokens.size());
+    REQUIRE(model.front
+                .address_tree(batch.tokens, parents, root, View<NgramState, 1>(expected_states),
+                              View<std::int64_t, 3>(expected.data(), count, layers, columns),
+                              View<const Mark, 1>(batch.marks))
+                .ok());
+    Reports::Found wrong;
+    run(count, AddressTreeBody<XorMix, RuntimeBoundary, int, int, std::int64_t, Reports>{
+                   model.reader(batch.tokens, batch.marks), View<const int, 1>(parents),
+                   View<const NgramState, 1>(&root, 1), View<NgramState, 1>(states), model.tables,
+                   View<std::int64_t, 3>(found.data(), count, layers, columns), Reports{&wrong}});
+    CHECK(found == expected);
+    CHECK(states == expected_states);
+    CHECK(wrong.code == Code::ok);
+  }
+}
+
+TEST_CASE("address bodies: what cannot be is reported with its place, and has no rows") {
+  Random random(1);
+  const Model model(random_layout(random));
+  std::vector<int> tokens = {1, 2, vocab, 4, -1, 6};
+  const std::vector<Mark> none;
+  const auto count = static_cast<Index>(tokens.size());
+  const Index layers = model.tables.layers, columns = model.tables.columns;
+  std::vector<int> found(static_cast<std::size_t>(count * layers * columns), -7);
+  const View<int, 3> rows(found.data(), count, layers, columns);
+  const NgramState state = model.front.initial_state();
+  Reports::Found wrong;
+  run(count, AddressBody<XorMix, RuntimeBoundary, int, Index, int, Reports>{
+                 model.reader(tokens, none),
+                 {},
+                 View<const NgramState, 1>(&state, 1),
+                 model.tables,
+                 rows,
+                 Reports{&wrong}});
+  CHECK(wrong.code == Code::bad_token);
+  CHECK(wrong.index == 2);
+  for (Index t = 0; t < count; ++t)
+    for (Index c = 0; c < columns; ++c) CHECK((rows(t, 1, c) >= 0) == (t != 2 && t != 4));
+
+  // Marks that are none, parents that are no earlier token: nothing is read beyond the arrays.
+  tokens = {1, 2, 3, 4, 5, 6};
+  std::vector<Mark> marks(tokens.size(), Mark::token);
+  marks[4] = static_cast<Mark>(77);
+  wrong = {};
+  run(count, AddressBody<XorMix, RuntimeBoundary, int, Index, int, Reports>{
+                 model.reader(tokens, marks),
+                 {},
+                 View<const NgramState, 1>(&state, 1),
+                 model.tables,
+                 rows,
+                 Reports{&wrong}});
+  CHECK(wrong.code == Code::bad_mark);
+  CHECK(wrong.index == 4);
+  const std::vector<int> parents = {-1, 1, 0, -2, 100, 4};
+  std::vector<NgramState> states(tokens.size());
+  wrong = {};
+  run(count, AddressTreeBody<XorMix, RuntimeBoundary, int, int, int, Reports>{
+                 model.reader(tokens, none), View<const int, 1>(parents),
+                 View<const NgramState, 1>(&state, 1), View<NgramState, 1>(states), model.tables,
+                 rows, Reports{&wrong}});
+  CHECK(wrong.code == Code::bad_parent);
+  CHECK(wrong.index == 1);
+
+  // Starts that lie beyond the tokens: the state of that sequence stays as it was.
+  const std::vector<Index> beyond = {0, 3, 99};
+  std::vector<NgramState> kept(2, state);
+  wrong = {};
+  run(2, StateBody<RuntimeBoundary, int, Index, Reports>{model.reader(tokens, none),
+                                                         {View<const Index, 1>(beyond)},
+                                                         View<NgramState, 1>(kept),
+                                                         Reports{&wrong}});
+  CHECK(wrong.code == Code::bad_sequence);
+  CHECK(wrong.index == 2);
+  CHECK(kept[1] == state);
+  CHECK_FALSE(kept[0] == state);
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a GPU's warps run, here as 32 threads each: the gate's, the convolution's and the gather's
+// bodies give what the CPU's lanes give.
+#include "threaded_warp.hpp"
+
+#include <catch.hpp>
+#include <engram/codec/fp8.hpp>
+#include <engram/codec/ggml_blocks.hpp>
+#include <engram/cuda/gather_body.hpp>
+#include <engram/gating/short_conv.hpp>
+#include <engram/storage/strided_rows.hpp>
+#include <random.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+using namespace engram;
+
+namespace {
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+template <class Body>
+void run_on_cpu(Index items, const Body& body) {
+  for (Index i = 0; i < items; ++i) body(HostLanes<16>(), i);
+}
+
+template <class T>
+std::vector<T> random_elements(Index count, Random& random) {
+  std::vector<T> elements;
+  for (Index i = 0; i < count; ++i)
+    elements.push_back(from_float<T>(static_cast<float>(random.below(2001) - 1000) / 500.0f));
+  return elements;
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() &&
+         std::memcmp(static_cast<const void*>(a.data()), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+/// Streams, keys and value of a few tokens, and which of them take part.
+template <class T>
+struct Streams {
+  Index tokens, branches, width;
+  std::vector<T> hidden, keys, value;
+  std::vector<float> gain, scale;
+  std::vector<Part> parts;
+
+  Streams(std::uint64_t seed, Index t, Index g, Index d) : tokens(t), branches(g), width(d) {
+    Random random(seed);
+    hidden = random_elements<T>(t * g * d, random);
+    keys = random_elements<T>(t * g * d, random);
+    value = random_elements<T>(t * d, random);
+    gain = random_elements<float>(g * d, random);
+    scale = random_elements<float>(t, random);
+    for (Index i = 0; i < t; ++i) parts.push_back(static_cast<Part>(random.below(4)));
+    parts[0] = Part::full;
+    if (t > 2) {  // NaN and infinity stay in their token
+      hidden[at(g * d)] = from_float<T>(std::numeric_limits<float>::quiet_NaN());
+      value[at(2 * d)] = from_float<T>(std::numeric_limits<float>::infinity());
+    }
+  }
+};
+
+template <class T>
+void check_fusion(std::uint64_t seed, Index tokens, Index branches, Index width, bool residual) {
+  INFO("seed " << seed << ", " << tokens << " x " << branches << " x " << width);
+  const Streams<T> s(seed, tokens, branches, width);
+  const Index slots = tokens * branches;
+  struct Results {
+    std::vector<float> scores, gates, norms;
+    std::vector<T> out;
+  };
+  const auto fuse = [&](auto run) {
+    Results r;
+    r.scores.assign(at(slots), -1);
+    r.gates = r.norms = r.scores;
+    r.out.assign(s.hidden.size(), from_float<T>(-9));
+    const View<const Part, 1> parts(s.parts);
+    run(slots,
+        ScoreBody<T, T, SignedSqrtGate>{View<const T, 3>(s.keys.data(), tokens, branches, width),
+                                        View<const T, 3>(s.hidden.data(), tokens, branches, width),
+                                        View<const float, 2>(s.gain.data(), branches, width),
+                                        1e-6f,
+                                        1e-5f,
+                                        {},
+                                        0,
+                                        parts,
+                                        View<const float, 1>(s.scale),
+                                        View<float, 2>(r.scores.data(), tokens, branches),
+                                        View<float, 2>(r.gates.data(), tokens, branches)});
+    run(slots, UpdateBody<T, T>{View<const T, 2>(s.value.data(), tokens, width),
+                                View<const T, 3>(s.hidden.data(), tokens, branches, width), parts,
+                                View<const float, 2>(r.gates.data(), tokens, branches), residual,
+                                View<T, 3>(r.out.data(), tokens, branches, width),
+                                View<float, 2>(r.norms.data(), tokens, branches)});
+    return r;
+  };
+  const Results cpu = fuse([](Index n, const auto& body) { run_on_cpu(n, body); });
+  const Results warp = fuse([](Index n, const auto& body) { ThreadedWarp::run(n, body); });
+  CHECK(same_bits(warp.scores, cpu.scores));
+  CHECK(same_bits(warp.gates, cpu.gates));
+  CHECK(same_bits(warp.norms, cpu.norms));
+  CHECK(same_bits(warp.out, cpu.out));
+}
+
+template <class Codec, class Out>
+void check_gather(const Codec& codec, Index width, Index stride_more) {
+  constexpr Index num_rows = 37, tokens = 9, columns = 3;
+  const Index bytes = codec.code_bytes(width), scales = codec.scale_bytes(width);
+  const Index stride = bytes + scales + stride_more;
+  INFO("rows of " << bytes << " and " << scales << " bytes, stride " << stride);
+  Random random(7);
+  std::vector<std::byte> table(at(num_rows * stride));
+  for (std::byte& b : table) b = static_cast<std::byte>(random.below(256));
+  const StridedRows ref{table.data(), stride, scales > 0 ? bytes : 0};
+  std::vector<int> ids;
+  for (Index i = 0; i < tokens * columns; ++i)
+    ids.push_back(static_cast<int>(random.below(num_rows)));
+  for (const Index none : {3, 4, 5}) ids[at(none)] = -1;
+  ids[10] = num_rows;
+  ids[20] = -2;
+  std::vector<Out> found(at(tokens * columns * width), from_float<Out>(-9)), expected = found;
+  for (Index i = 0; i < tokens * columns; ++i) {
+    Out* const to = expected.data() + i * width;
+    if (ids[at(i)] >= 0 && ids[at(i)] < num_rows)
+      decode_row(HostLanes<16>(), codec, ref(ids[at(i)]), width, to);
+    else
+      for (Index d = 0; d < width; ++d) to[d] = Out{};
+  }
+  Reports::Found wrong;
+  ThreadedWarp::run(
+      tokens * columns,
+      GatherRowBody<StridedRows, Codec, int, Out, Reports>{
+          ref, codec, View<const int, 2>(ids.data(), tokens, columns), num_rows, width,
+          View<Out, 2>(found.data(), tokens, columns * width), Reports{&wrong}});
+  CHECK(same_bits(found, expected));
+  CHECK(wrong.code == Code::bad_row);
+  CHECK(wrong.index == 10);
+}
+
+}  // namespace
+
+TEST_CASE("warp lanes: scores, gates and the new hidden state have the bits of the CPU's lanes") {
+  check_fusion<float>(1, 5, 1, 96, true);
+  check_fusion<float>(2, 4, 3, 1, true);
+  check_fusion<Bf16>(3, 6, 4, 77, true);
+  check_fusion<Bf16>(4, 3, 2, 31, false);
+  check_fusion<F16>(5, 4, 1, 33, true);
+  check_fusion<float>(6, 4, 2, 50, false);
+}
+
+TEST_CASE(
+    "warp lanes: the convolution and its states agree with the CPU's within its exp's error") {
+  constexpr Index tokens = 11, branches = 2, width = 45, taps = 4, dilation = 2, sequences = 2;
+  constexpr Index columns = (taps - 1) * dilation;
+  Streams<float> s(8, tokens, branches, width);
+  for (Part& part : s.parts) part = part == Part::muted ? Part::full : part;
+  s.hidden[at(branches * width)] = 0.5f;
+  s.value[at(2 * width)] = 0.25f;
+  Random random(9);
+  const std::vector<float> conv = random_elements<float>(taps * branches * width, random);
+  const std::vector<float> before =
+      random_elements<float>(sequences * columns * branches * width, random);
+  const std::vector<float> gates = random_elements<float>(tokens * branches, random);
+  const std::vector<Index> starts = {0, 7, tokens};
+  std::vector<Index> lists(4 * tokens), begins(sequences + 1);
+  TapOrder taps_of{View<Index, 1>(lists.data(), tokens), View<Index, 1>(lists.data() + 11, tokens),
+                   View<Index, 1>(lists.data() + 22, tokens),
+                   View<Index, 1>(lists.data() + 33, tokens), View<Index, 1>(begins)};
+  taps_of.fill(starts, {}, View<Part, 1>(s.parts));
+  struct Results {
+    std::vector<float> out, factors, state, norms;
+  };
+  const auto convolve = [&](auto run) {
+    Results r;
+    r.out.assign(s.hidden.size(), -9);
+    r.factors.assign(gates.size(), -9);
+    r.norms = r.factors;
+    r.state = before;
+    const View<const Part, 1> parts(s.parts);
+    const View<const float, 2> value(s.value.data(), tokens, width);
+    const View<const float, 2> gate(gates.data(), tokens, branches);
+    const View<float, 2> factors(r.factors.data(), tokens, branches);
+    const View<float, 2> state(r.state.data(), sequences, columns * branches * width);
+    run(tokens * branches, ConvFactorBody<float>{value, parts, gate, 1e-5f, factors});
+    const ConvColumns<float> sources{
+        value,   parts, factors, View<const float, 2>(s.gain.data(), branches, width),
+        taps_of, state, columns, branches};
+    run(tokens * branches,
+        ConvUpdateBody<float, float>{
+            {value, View<const float, 3>(s.hidden.data(), tokens, branches, width), parts, gate,
+             true, View<float, 3>(r.out.data(), tokens, branches, width),
+             View<float, 2>(r.norms.data(), tokens, branches)},
+            sources,
+            View<const float, 3>(conv.data(), taps, branches, width),
+            dilation});
+    run(sequences * branches, ConvStateBody<float>{sources, state, View<const Index, 1>(starts)});
+    return r;
+  };
+  const Results cpu = convolve([](Index n, const auto& body) { run_on_cpu(n, body); });
+  const Results warp = convolve([](Index n, const auto& body) { ThreadedWarp::run(n, body); });
+  CHECK(same_bits(warp.factors, cpu.factors));
+  CHECK(same_bits(warp.state, cpu.state));
+  CHECK(warp.state != before);
+  for (std::size_t i = 0; i < cpu.out.size(); ++i)
+    REQUIRE(std::abs(warp.out[i] - cpu.out[i]) <= 4e-6f * (1 + std::abs(cpu.out[i])));
+}
+
+TEST_CASE("warp lanes: gathered rows have the bits of the CPU's decoding, for every codec") {
+  check_gather<F32Codec, float>({}, 32, 0);
+  check_gather<F32Codec, float>({}, 7, 1);  // rows at any byte
+  check_gather<Bf16Codec, Bf16>({}, 24, 0);
+  check_gather<Bf16Codec, float>({}, 40, 3);
+  check_gather<F16Codec, F16>({}, 5, 0);
+  check_gather<F32Codec, Bf16>({}, 33, 0);
+  check_gather<Fp8Codec, Bf16>({}, 64, 0);
+  check_gather<Fp8Codec, float>({}, 96, 5);
+  check_gather<Q8_0Codec, float>({}, 64, 0);
+  check_gather<Q2_KCodec, float>({}, 256, 0);
+  check_gather<Q3_KCodec, Bf16>({}, 256, 2);
+  check_gather<Q4_KCodec, float>({}, 512, 0);
+  check_gather<Q6_KCodec, F16>({}, 256, 1);
+}
+
+TEST_CASE("warp lanes: all_finite, silu and its slope in every lane") {
+  const auto lanes_of = [](const auto& f) {
+    std::vector<float> all(32);
+    ThreadedWarp::run(1, [&](const auto& lanes, Index) {
+      const float x = static_cast<float>(ThreadedWarp::lane()) - 15.5f;
+      all[static_cast<std::size_t>(ThreadedWarp::lane())] = f(lanes, x);
+    });
+    return all;
+  };
+  const auto silu = lanes_of([](const auto& l, float x) { return l.silu(l.all(x)).own; });
+  const auto slope = lanes_of([](const auto& l, float x) { return l.silu_slope(l.all(x)).own; });
+  const auto finite =
+      lanes_of([](const auto& l, float x) { return l.all_finite(l.all(x)) ? 1.0f : 0.0f; });
+  const auto not_finite = lanes_of([](const auto& l, float x) {
+    const float one = x == 3.5f ? std::numeric_limits<float>::infinity() : x;
+    return l.all_finite(l.all(one)) ? 1.0f : 0.0f;
+  });
+  for (int lane = 0; lane < 32; ++lane) {
+    const double x = lane - 15.5;
+    const double s = 1 / (1 + std::exp(-x));
+    const auto i = static_cast<std::size_t>(lane);
+    CHECK(std::abs(silu[i] - x * s) < 1e-6 * (1 + std::abs(x)));
+    CHECK(std::abs(slope[i] - (s + x * s * (1 - s))) < 1e-6);
+    CHECK(finite[i] == 1.0f);
+    CHECK(not_finite[i] == 0.0f);
+  }
+}
