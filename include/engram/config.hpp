@@ -50,6 +50,14 @@
 #define ENGRAM_UNROLL(n)
 #endif
 
+/// The same for code that runs on a GPU, where an array stays in registers if its indices are
+/// known.
+#if defined(__CUDA_ARCH__)
+#define ENGRAM_CUDA_UNROLL _Pragma("unroll")
+#else
+#define ENGRAM_CUDA_UNROLL
+#endif
+
 /// 1 when `Result::value()` may throw; 0 under -fno-exceptions, where it traps.
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define ENGRAM_EXCEPTIONS 1

@@ -124,27 +124,39 @@ struct AddressBody {
   View<Row, 3> rows;  ///< [T, L, H]
   Report errors;
 
+  struct Found {
+    NgramWindow window{};
+    bool has_rows = false;
+    Code wrong = Code::ok;
+  };
+  /// The window of a token, and what is wrong with it.
+  ENGRAM_HD Found look_at(Index t) const noexcept {
+    Found found;
+    const Index s = sequences.of(t);
+    if (s < 0) return found;
+    if (!is_valid(reader.mark(t))) found.wrong = Code::bad_mark;
+    if (reader.is_padding(t)) return found;
+    if (!reader.is_good(t)) {
+      found.wrong = Code::bad_token;
+      return found;
+    }
+    const Index first = sequences.begin(s);
+    const Index begin = first < 0 ? 0 : first;
+    NgramState state = reader.state_before(
+        t, [begin](Index at) { return at > begin ? at - 1 : Index{-1}; }, states(s));
+    found.window = reader.push(state, t);
+    found.has_rows = true;
+    return found;
+  }
+
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index t) const noexcept {
-    const Index s = sequences.of(t);
-    NgramWindow window{};
-    bool has_rows = s >= 0 && !reader.is_padding(t);
-    const bool is_good = !has_rows || reader.is_good(t);
-    const bool is_marked = s < 0 || is_valid(reader.mark(t));
-    if (!is_good || !is_marked)
-      lanes.each(1, [&](Index) { errors.report(is_good ? Code::bad_mark : Code::bad_token, t); });
-    has_rows = has_rows && is_good;
-    if (has_rows) {
-      const Index first = sequences.begin(s);
-      const Index begin = first < 0 ? 0 : first;
-      NgramState state = reader.state_before(
-          t, [begin](Index at) { return at > begin ? at - 1 : Index{-1}; }, states(s));
-      window = reader.push(state, t);
-    }
+    const Found found = look_at(t);
+    if (found.wrong != Code::ok) lanes.each(1, [&](Index) { errors.report(found.wrong, t); });
     lanes.each(rows.extent(1) * rows.extent(2), [&](Index column) {
-      rows(t, column / tables.columns, column % tables.columns) =
-          static_cast<Row>(has_rows ? hash_column<Mix>(tables, window, column) : Index{-1});
+      rows(t, column / tables.columns, column % tables.columns) = static_cast<Row>(
+          found.has_rows ? hash_column<Mix>(tables, found.window, column) : Index{-1});
     });
   }
 };

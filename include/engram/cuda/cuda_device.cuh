@@ -22,6 +22,16 @@ struct HardwareWarp {
 
 inline constexpr int threads_of_a_block = 128;
 
+/// The block that the calling thread is in.
+struct HardwareBlock {
+  static constexpr int threads = threads_of_a_block;
+  __device__ static int thread() noexcept { return static_cast<int>(threadIdx.x); }
+  __device__ static void sync() noexcept { __syncthreads(); }
+  __device__ static float from_lane_xor(float x, int mask) noexcept {
+    return HardwareWarp::from_lane_xor(x, mask);
+  }
+};
+
 /// Each warp takes an item, then the one as many items further as there are warps.
 template <class Body>
 ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)

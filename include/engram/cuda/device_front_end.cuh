@@ -4,7 +4,7 @@
 // The front end on the GPU: token ids and states that are there already become row ids without the
 // host, for engines whose sampled tokens never leave the GPU, and inside of a captured graph.
 
-#include <engram/cuda/address_body.hpp>
+#include <engram/cuda/address_tile.hpp>
 #include <engram/cuda/cuda_device.cuh>
 #include <engram/cuda/device_memory.hpp>
 #include <engram/layer/front_end.hpp>
@@ -13,6 +13,15 @@
 #include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
+
+template <class Body>
+ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block) address_tiles(Body body) {
+  __shared__ AddressTile shared;
+  const Index step = Index{gridDim.x} * AddressTile::tokens;
+  for (Index begin = Index{blockIdx.x} * AddressTile::tokens; begin < body.rows.extent(0);
+       begin += step)
+    address_tile(HardwareBlock(), shared, body, begin);
+}
 
 /// The tables of a FrontEnd in the GPU's memory. Moves, is not copied; const calls may run at the
 /// same time on different streams.
@@ -104,9 +113,10 @@ class DeviceFrontEnd {
     if (Status s = check(tokens, marks, rows); !s.ok()) return s;
     if (states.extent(0) != sequences) return {Code::shape_mismatch, 0, sequences};
     const TokenReader<Boundary, Token> reader = reader_of(tokens, marks);
-    device.for_items(tokens.extent(0), AddressBody<Mix, Boundary, Token, Start, Row, ErrorWord>{
-                                           reader, in, states.for_body(), tables_, rows.for_body(),
-                                           device.error_word()});
+    using Body = AddressBody<Mix, Boundary, Token, Start, Row, ErrorWord>;
+    device.launch(
+        tokens.extent(0), AddressTile::tokens, address_tiles<Body>,
+        Body{reader, in, states.for_body(), tables_, rows.for_body(), device.error_word()});
     device.for_items(sequences, StateBody<Boundary, Token, Start, ErrorWord>{
                                     reader, in, states.for_body(), device.error_word()});
     return {};

@@ -5,7 +5,7 @@
 // branch by one warp, in one launch. The convolution is not here yet.
 
 #include <engram/cuda/cuda_device.cuh>
-#include <engram/gating/fuse.hpp>
+#include <engram/cuda/fuse_row.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -55,6 +55,14 @@ struct ScoreAndUpdateBody {
   }
 };
 
+template <int Hold, class Call>
+ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block, Hold <= 5 ? 5 : 3)
+    fuse_rows(Index items, Call call) {
+  __shared__ FuseShared shared;
+  for (Index item = blockIdx.x; item < items; item += gridDim.x)
+    fuse_row<Hold>(HardwareBlock(), shared, call, item);
+}
+
 /// hidden + gate * value for every token and branch, as EngramLayer::fuse() without a convolution.
 ///
 /// keys    [T, G, D] float, Bf16 or F16.   value  [T, D].
@@ -62,7 +70,10 @@ struct ScoreAndUpdateBody {
 /// gates   [T, G] written: the factor of the value, scale included.
 /// parts   [T] written: which tokens take part.
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
-/// Cost    two launches; keys and value are read once, hidden twice.
+/// Cost    one launch, and everything read once, where keys, value and streams are of one type,
+/// rows
+///         begin at multiples of 16 bytes and have at most 16 KiB; else two launches, and hidden
+///         read twice.
 template <Gate G, class Key, class Value, class Hidden, class Updated, class Row>
 ENGRAM_HIDDEN Status fuse(const CudaDevice& device, View<Key, 3, DeviceSpace> keys,
                           View<Value, 2, DeviceSpace> value, View<Hidden, 3, DeviceSpace> hidden,
@@ -91,6 +102,30 @@ ENGRAM_HIDDEN Status fuse(const CudaDevice& device, View<Key, 3, DeviceSpace> ke
   if (gates.extent(1) != branches || !is(with.scores, tokens, branches) ||
       !is(with.norms, tokens, branches))
     return {Code::shape_mismatch, 0, branches};
+  if constexpr (std::is_same_v<K, Updated> && std::is_same_v<V, Updated>) {
+    const FuseCall<Updated, G, Row> call{
+        keys.for_body(),        value.for_body(),      hidden.for_body(),     out.for_body(),
+        with.gain.for_body(),   with.marks.for_body(), with.scale.for_body(), with.rows.for_body(),
+        with.scores.for_body(), with.norms.for_body(), gates.for_body(),      parts.for_body(),
+        config.query_eps,       config.key_eps,        config.add_residual,   gate};
+    const Index each = Index{threads_of_a_block} * Sixteen<Updated>::count;
+    if (fits_sixteen(call) && width <= 8 * each) {
+      const auto run = [&](auto hold) {
+        device.launch(tokens * branches, 1,
+                      fuse_rows<decltype(hold)::value, FuseCall<Updated, G, Row>>,
+                      tokens * branches, call);
+      };
+      if (width <= each)
+        run(std::integral_constant<int, 1>());
+      else if (width <= 2 * each)
+        run(std::integral_constant<int, 2>());
+      else if (width <= 5 * each)
+        run(std::integral_constant<int, 5>());
+      else
+        run(std::integral_constant<int, 8>());
+      return {};
+    }
+  }
   device.for_items(tokens, PartsBody<Row>{with.marks.for_body(), with.scale.for_body(),
                                           with.rows.for_body(), parts.for_body()});
   device.for_items(tokens * branches,

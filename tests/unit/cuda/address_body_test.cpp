@@ -4,7 +4,7 @@
 #include "threaded_warp.hpp"
 
 #include <catch.hpp>
-#include <engram/cuda/address_body.hpp>
+#include <engram/cuda/address_tile.hpp>
 #include <engram/layer/front_end.hpp>
 #include <engram/layer/presets.hpp>
 #include <engram/tokenizer/token_map.hpp>
@@ -149,6 +149,46 @@ TEST_CASE("address bodies: rows and states of sequences, chunk after chunk, are 
       CHECK(states == expected_states);
       CHECK(wrong.code == Code::ok);
     }
+  }
+}
+
+TEST_CASE("address tiles: a block's threads together give the rows that each token gives alone") {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    INFO("seed " << seed);
+    Random random(seed);
+    const Model model(random_layout(random));
+    Batch batch = random_batch(random);
+    if (seed % 3 == 0)  // several tiles, the last one in part
+      for (Index i = 0; i < 150; ++i) {
+        batch.tokens.push_back(static_cast<int>(random.below(vocab + 1)));
+        if (!batch.marks.empty()) batch.marks.push_back(Mark::token);
+        ++batch.starts.back();
+      }
+    const auto count = static_cast<Index>(batch.tokens.size());
+    const Index layers = model.tables.layers, columns = model.tables.columns;
+    std::vector<int> expected(static_cast<std::size_t>(count * layers * columns), -7);
+    std::vector<int> found = expected;
+    const std::vector<NgramState> states(batch.starts.size() - 1, model.front.initial_state());
+    const SequenceStarts<Index> starts{View<const Index, 1>(batch.starts)};
+    using Body = AddressBody<XorMix, RuntimeBoundary, int, Index, int, Reports>;
+    const auto body = [&](std::vector<int>& rows, Reports::Found& wrong) {
+      return Body{model.reader(batch.tokens, batch.marks),
+                  starts,
+                  View<const NgramState, 1>(states),
+                  model.tables,
+                  View<int, 3>(rows.data(), count, layers, columns),
+                  Reports{&wrong}};
+    };
+    Reports::Found wrong_alone, wrong;
+    run(count, body(expected, wrong_alone));
+    AddressTile shared;
+    ThreadedBlock::run([&](const ThreadedBlock& block) {
+      for (Index begin = 0; begin < count; begin += AddressTile::tokens)
+        address_tile(block, shared, body(found, wrong), begin);
+    });
+    CHECK(found == expected);
+    CHECK(wrong.code == wrong_alone.code);
+    CHECK(wrong.index == wrong_alone.index);
   }
 }
 

@@ -53,6 +53,35 @@ struct ThreadedWarp {
   }
 };
 
+/// A block of threads without a GPU.
+struct ThreadedBlock {
+  static constexpr int threads = 128;
+  int own;
+  std::barrier<>* all_here;
+
+  static inline float given[threads];
+
+  int thread() const { return own; }
+  void sync() const { all_here->arrive_and_wait(); }
+  float from_lane_xor(float x, int mask) const {
+    given[own] = x;
+    sync();
+    const float other = given[own ^ mask];
+    sync();
+    return other;
+  }
+
+  /// Runs f in each thread of a block.
+  template <class F>
+  static void run(const F& f) {
+    std::barrier<> barrier(threads);
+    std::vector<std::thread> all;
+    for (int thread = 0; thread < threads; ++thread)
+      all.emplace_back([&, thread] { f(ThreadedBlock{thread, &barrier}); });
+    for (std::thread& thread : all) thread.join();
+  }
+};
+
 /// One lane that does the work of all: for bodies that ask nothing else of their lanes.
 struct SerialLanes {
   template <class F>

@@ -6,6 +6,7 @@
 #include <catch.hpp>
 #include <engram/codec/fp8.hpp>
 #include <engram/codec/ggml_blocks.hpp>
+#include <engram/cuda/fuse_row.hpp>
 #include <engram/cuda/gather_body.hpp>
 #include <engram/gating/short_conv.hpp>
 #include <engram/storage/strided_rows.hpp>
@@ -107,6 +108,91 @@ void check_fusion(std::uint64_t seed, Index tokens, Index branches, Index width,
   CHECK(same_bits(warp.out, cpu.out));
 }
 
+/// fuse_row() against the bodies: the same but for the order of sums.
+template <class T, int Hold>
+void check_fuse_row(std::uint64_t seed, Index tokens, Index branches, Index width, bool residual,
+                    bool options) {
+  INFO("seed " << seed << ", " << tokens << " x " << branches << " x " << width);
+  Streams<T> s(seed, tokens, branches, width);
+  Random random(seed + 100);
+  std::vector<Mark> marks;
+  std::vector<std::int64_t> rows;
+  for (Index t = 0; t < tokens; ++t) {
+    marks.push_back(random.below(5) == 0 ? Mark::dead : Mark::token);
+    rows.push_back(random.below(5) == 0 ? -1 : 7);
+    if (random.below(4) == 0) s.scale[at(t)] = 0;
+    s.parts[at(t)] =
+        options ? part_of(marks[at(t)], rows[at(t)] == -1, s.scale[at(t)] == 0) : Part::full;
+  }
+  const Index slots = tokens * branches;
+  std::vector<float> scores(at(slots), -9), gates = scores, norms = scores;
+  std::vector<float> row_scores = scores, row_gates = scores, row_norms = scores;
+  std::vector<T> out(s.hidden.size(), from_float<T>(-9)), row_out = s.hidden;  // in place
+  std::vector<Part> parts(at(tokens), Part::absent);
+  const View<const T, 3> keys(s.keys.data(), tokens, branches, width);
+  const View<const T, 3> hidden(s.hidden.data(), tokens, branches, width);
+  const View<const T, 2> value(s.value.data(), tokens, width);
+  const View<const float, 2> gain =
+      options ? View<const float, 2>(s.gain.data(), branches, width) : View<const float, 2>();
+  const View<const float, 1> scale =
+      options ? View<const float, 1>(s.scale) : View<const float, 1>();
+  const View<const Part, 1> known(s.parts);
+  run_on_cpu(slots,
+             ScoreBody<T, T, SignedSqrtGate>{keys,
+                                             hidden,
+                                             gain,
+                                             1e-6f,
+                                             1e-5f,
+                                             {},
+                                             0,
+                                             known,
+                                             scale,
+                                             View<float, 2>(scores.data(), tokens, branches),
+                                             View<float, 2>(gates.data(), tokens, branches)});
+  run_on_cpu(slots, UpdateBody<T, T>{value, hidden, known,
+                                     View<const float, 2>(gates.data(), tokens, branches), residual,
+                                     View<T, 3>(out.data(), tokens, branches, width),
+                                     View<float, 2>(norms.data(), tokens, branches)});
+  const FuseCall<T, SignedSqrtGate, std::int64_t> call{
+      keys,
+      value,
+      View<const T, 3>(row_out.data(), tokens, branches, width),
+      View<T, 3>(row_out.data(), tokens, branches, width),
+      gain,
+      options ? View<const Mark, 1>(marks) : View<const Mark, 1>(),
+      scale,
+      options ? View<const std::int64_t, 2>(rows.data(), tokens, 1) : View<const std::int64_t, 2>(),
+      View<float, 2>(row_scores.data(), tokens, branches),
+      View<float, 2>(row_norms.data(), tokens, branches),
+      View<float, 2>(row_gates.data(), tokens, branches),
+      View<Part, 1>(parts),
+      1e-6f,
+      1e-5f,
+      residual,
+      {}};
+  FuseShared shared;
+  ThreadedBlock::run([&](const ThreadedBlock& block) {
+    for (Index item = 0; item < slots; ++item) fuse_row<Hold>(block, shared, call, item);
+  });
+  const auto is_near = [](float a, float b, float bound) {
+    return (std::isnan(a) && std::isnan(b)) || a == b ||
+           std::abs(a - b) <= bound * (1 + std::abs(b));
+  };
+  const float bound = std::is_same_v<T, float> ? 4e-6f : std::is_same_v<T, Bf16> ? 8e-3f : 1e-3f;
+  Index wrong = 0;
+  for (std::size_t i = 0; i < out.size(); ++i)
+    wrong += is_near(to_float(row_out[i]), to_float(out[i]), bound) ? 0 : 1;
+  CHECK(wrong == 0);
+  wrong = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    wrong += is_near(row_scores[i], scores[i], 1e-5f) ? 0 : 1;
+    wrong += is_near(row_gates[i], gates[i], 1e-5f) ? 0 : 1;
+    wrong += is_near(row_norms[i], norms[i], 1e-5f) ? 0 : 1;
+  }
+  CHECK(wrong == 0);
+  CHECK(parts == s.parts);
+}
+
 template <class Codec, class Out>
 void check_gather(const Codec& codec, Index width, Index stride_more) {
   constexpr Index num_rows = 37, tokens = 9, columns = 3;
@@ -151,6 +237,37 @@ TEST_CASE("warp lanes: scores, gates and the new hidden state have the bits of t
   check_fusion<Bf16>(4, 3, 2, 31, false);
   check_fusion<F16>(5, 4, 1, 33, true);
   check_fusion<float>(6, 4, 2, 50, false);
+}
+
+TEST_CASE("fuse rows: a block's threads give what the bodies give, each option or none, in place") {
+  check_fuse_row<float, 1>(1, 5, 2, 4, true, true);
+  check_fuse_row<float, 2>(2, 4, 3, 1000, true, true);
+  check_fuse_row<Bf16, 1>(3, 9, 4, 776, true, true);
+  check_fuse_row<Bf16, 5>(4, 3, 4, 5120, true, true);
+  check_fuse_row<Bf16, 5>(5, 3, 1, 5120, false, false);
+  check_fuse_row<F16, 8>(6, 3, 2, 8192, true, false);
+  check_fuse_row<F16, 1>(7, 12, 2, 64, false, true);
+}
+
+TEST_CASE("fuse rows: only what begins and ends at multiples of 16 bytes") {
+  alignas(16) static float memory[4096];
+  FuseCall<float, SignedSqrtGate, int> call{};
+  const View<float, 3> fits(memory, 2, 2, 8);
+  const auto with = [&](View<float, 3> keys, View<float, 2> gain) {
+    call.keys = keys;
+    call.hidden = call.out = fits;
+    call.value = View<float, 2>(memory, 2, 8);
+    call.gain = gain;
+    return fits_sixteen(call);
+  };
+  CHECK(with(fits, {}));
+  CHECK(with(fits.with_stride<0>(20), View<float, 2>(memory + 4, 2, 8)));
+  CHECK_FALSE(with(View<float, 3>(memory + 1, 2, 2, 8), {}));
+  CHECK_FALSE(with(fits.with_stride<1>(9), {}));
+  CHECK_FALSE(with(fits, View<float, 2>(memory, 2, 8).with_stride<0>(9)));
+  call.out = View<float, 3>(memory, 2, 2, 7).with_stride<0>(16).with_stride<1>(8);
+  call.gain = {};
+  CHECK_FALSE(fits_sixteen(call));
 }
 
 TEST_CASE(
