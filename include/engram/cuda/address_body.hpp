@@ -22,23 +22,31 @@ struct HashTables {
   std::int32_t heads = 0;    ///< K
   std::int32_t layers = 0;   ///< L
   std::int32_t columns = 0;  ///< H
+
+  ENGRAM_HD ModularHashRef of(Index layer) const noexcept {
+    const Index at = layer * columns;
+    return {multipliers + layer * Index{max_order},
+            divisors + at,
+            inverses + at,
+            offsets + at,
+            salt,
+            pad,
+            columns / heads,
+            heads};
+  }
 };
 
-/// One row id of a window; `column` counts over all layers.
-template <class Mix>
-ENGRAM_HD inline Index hash_column(const HashTables& tables, const NgramWindow& window,
-                                   Index column) noexcept {
-  const Index layer = column / tables.columns;
-  const auto order = static_cast<int>(column % tables.columns / tables.heads) + 1;
-  const std::uint64_t* const multipliers = tables.multipliers + layer * Index{max_order};
-  std::uint64_t mix = 0;
-  for (int s = 0; s <= order; ++s) {
-    const std::int32_t id = window.ids[s] < 0 ? tables.pad : window.ids[s];
-    const std::uint64_t product = static_cast<std::uint64_t>(id) * multipliers[s];
-    mix = s == 0 ? product : Mix::combine(mix, product);
-  }
-  const Reciprocal modulus{tables.divisors[column], tables.inverses[column]};
-  return static_cast<Index>(modulus.remainder(mix ^ tables.salt)) + tables.offsets[column];
+/// A token's rows in every layer, a lane for each; -1 where it has none.
+ENGRAM_ANY_LANES
+template <class Mix, class Lanes, class Row>
+ENGRAM_HD ENGRAM_ALWAYS_INLINE void write_rows(const Lanes& lanes, const HashTables& tables,
+                                               const NgramWindow& window, bool has_rows,
+                                               View<Row, 3> rows, Index t) noexcept {
+  lanes.each(rows.extent(1), [&](Index layer) {
+    Row* const out = rows.data() + t * rows.stride(0) + layer * rows.stride(1);
+    if (has_rows) return hash_window<Mix>(tables.of(layer), window, out);
+    for (Index column = 0; column < rows.extent(2); ++column) out[column] = -1;
+  });
 }
 
 /// Tokens as the bodies read them, and what they know of them.
@@ -154,10 +162,7 @@ struct AddressBody {
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index t) const noexcept {
     const Found found = look_at(t);
     if (found.wrong != Code::ok) lanes.each(1, [&](Index) { errors.report(found.wrong, t); });
-    lanes.each(rows.extent(1) * rows.extent(2), [&](Index column) {
-      rows(t, column / tables.columns, column % tables.columns) = static_cast<Row>(
-          found.has_rows ? hash_column<Mix>(tables, found.window, column) : Index{-1});
-    });
+    write_rows<Mix>(lanes, tables, found.window, found.has_rows, rows, t);
   }
 };
 
@@ -217,10 +222,7 @@ struct AddressTreeBody {
       if (!is_valid(reader.mark(t))) errors.report(Code::bad_mark, t);
       if (is_token && !has_rows) errors.report(Code::bad_token, t);
     });
-    lanes.each(rows.extent(1) * rows.extent(2), [&](Index column) {
-      rows(t, column / tables.columns, column % tables.columns) =
-          static_cast<Row>(has_rows ? hash_column<Mix>(tables, window, column) : Index{-1});
-    });
+    write_rows<Mix>(lanes, tables, window, has_rows, rows, t);
   }
 };
 

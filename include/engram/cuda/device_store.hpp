@@ -39,7 +39,7 @@ class DeviceStore {
   /// progress  called with the rows that are done, now and then, on the calling thread; false ends
   ///           the upload with io, ECANCELED.
   ///
-  /// Fails as make() and upload().
+  /// Fails as make(), and with what the GPU or the reading of the rows says.
   template <AddressableStore From, class Progress>
   static Result<DeviceStore> copy_of(const From& from, const Progress& progress, Index stride = 0);
 

@@ -2,7 +2,8 @@
 #pragma once
 
 // Keys and values to the new hidden state on the GPU: norms, score, gate and residual of a token's
-// branch by one warp, in one launch. The convolution is not here yet.
+// branch in one launch, by a block where rows are whole multiples of 16 bytes, else by a warp. The
+// convolution is not here yet.
 
 #include <engram/cuda/cuda_device.cuh>
 #include <engram/cuda/fuse_row.hpp>

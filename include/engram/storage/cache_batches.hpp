@@ -87,7 +87,7 @@ void open_reader(const CacheState<Base>& cache, CacheReaderState<Base>& state) {
   state.generation = generation_of(*cache.base);
 }
 
-/// open_reader(), or out_of_memory.
+/// open_reader(), or out_of_memory; io for whatever else the base throws.
 template <class Base>
 Status try_to_open_reader(const CacheState<Base>& cache, CacheReaderState<Base>& state) noexcept {
 #if ENGRAM_EXCEPTIONS
@@ -95,6 +95,8 @@ Status try_to_open_reader(const CacheState<Base>& cache, CacheReaderState<Base>&
     open_reader(cache, state);
   } catch (const std::bad_alloc&) {
     return {Code::out_of_memory};
+  } catch (...) {
+    return {Code::io};
   }
 #else
   open_reader(cache, state);

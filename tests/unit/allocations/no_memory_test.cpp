@@ -8,6 +8,9 @@
 #include <engram/storage/cached_store.hpp>
 #include <engram/storage/disk/thread_reads.hpp>
 
+#include <cerrno>
+#include <system_error>
+
 using namespace engram;
 using namespace direct_case;
 
@@ -34,6 +37,7 @@ RandomTable table_of_a_file() {
 /// A base whose readers need memory when they are made.
 struct Hungry {
   NumberedStore store{100, 16};
+  bool has_threads = true;  ///< if not, making a reader throws what starting a thread does
   struct Reader : NumberedStore::Reader {
     explicit Reader(const NumberedStore& from) : NumberedStore::Reader(from), memory(1000) {}
     std::vector<char> memory;
@@ -42,7 +46,10 @@ struct Hungry {
   Index row_bytes() const { return store.row_bytes(); }
   Index scale_bytes() const { return store.scale_bytes(); }
   std::uint64_t generation() const { return store.generation(); }
-  Reader reader() const { return Reader(store); }
+  Reader reader() const {
+    if (!has_threads) throw std::system_error(EAGAIN, std::generic_category());
+    return Reader(store);
+  }
 };
 
 }  // namespace
@@ -86,6 +93,9 @@ TEST_CASE("no memory: a cache whose base was opened anew says so, and goes on wh
     refuse_allocations(false);
     CHECK(refused == Status{Code::out_of_memory});
   }
+  base.has_threads = false;
+  CHECK(reader.submit(view(rows), view(bytes), ticket) == Status{Code::io});
+  base.has_threads = true;
   REQUIRE(reader.submit(view(rows), view(bytes), ticket).ok());
   REQUIRE(reader.wait(ticket).ok());
   const auto* const at = reinterpret_cast<const std::byte*>(bytes.data());
