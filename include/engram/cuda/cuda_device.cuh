@@ -41,6 +41,15 @@ ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
   for (Index item = first; item < items; item += warps) body(WarpLanes<HardwareWarp>(), item);
 }
 
+/// Each block takes an item, then the one as many items further as there are blocks.
+template <class Shared, class Body>
+ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
+    run_on_blocks(Index items, Body body) {
+  __shared__ Shared shared;
+  for (Index item = blockIdx.x; item < items; item += gridDim.x)
+    body(HardwareBlock(), shared, item);
+}
+
 /// A GPU. Bodies must be trivially copyable and reach memory of the GPU only. Calls are made while
 /// the stream's GPU is the current one.
 struct CudaDevice {
@@ -57,6 +66,13 @@ struct CudaDevice {
     static_assert(std::is_trivially_copyable_v<Body>,
                   "engram: a body travels to the GPU by its bytes");
     launch(n, threads_of_a_block / 32, run_on_warps<Body>, n, body);
+  }
+  /// body(block, shared, item) by the threads of a block together, which share a `Shared`.
+  template <class Shared, class Body>
+  ENGRAM_HIDDEN void for_blocks(Index n, const Body& body) const noexcept {
+    static_assert(std::is_trivially_copyable_v<Body>,
+                  "engram: a body travels to the GPU by its bytes");
+    launch(n, 1, run_on_blocks<Shared, Body>, n, body);
   }
   bool agree(bool yes) const noexcept { return yes; }
   /// What became of the calls since the last wait, see DeviceErrors::take(). Waits for the stream.

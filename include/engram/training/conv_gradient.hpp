@@ -24,8 +24,8 @@ struct TapSources {
   Index tap[most];
   int count = 0;
 
-  ENGRAM_ALWAYS_INLINE TapSources(const ConvColumns<Value>& columns, Index taps, Index dilation,
-                                  Index t, Index g) noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE TapSources(const ConvColumns<Value>& columns, Index taps,
+                                            Index dilation, Index t, Index g) noexcept {
     const Index sequence = columns.taps.sequence(t);
     const Index here = columns.taps.place(t) - columns.taps.begins(sequence);
     for (Index j = 0; j < taps; ++j) {
@@ -46,14 +46,15 @@ struct ConvSlopeBody {
   View<const float, 3> updated;
   View<float, 3> slopes;  ///< [T, G, D] written
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index t = item / slopes.extent(1);
     const Index g = item % slopes.extent(1);
     const Index width = slopes.extent(2);
     float* const to = row_of(slopes, t, g);
     if (columns.parts(t) != Part::full) {
-      for (Index d = 0; d < width; ++d) to[d] = 0;
+      for (Index d = 0; d < width; d += lanes.width) lanes.store(to + d, lanes.all(0), width - d);
       return;
     }
     const TapSources<Value> sources(columns, conv.extent(0), dilation, t, g);
@@ -80,8 +81,9 @@ struct ConvInputGradientBody {
   View<const float, 3> slopes;
   View<float, 3> memory;  ///< [T, G, D] written
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index t = item / memory.extent(1);
     const Index g = item % memory.extent(1);
     if (columns.parts(t) != Part::full) return;
@@ -123,8 +125,8 @@ struct ConvInputGradientBody {
 
  private:
   /// The tokens whose taps read this one: their slopes, and the taps' weights.
-  ENGRAM_ALWAYS_INLINE int readers(Index t, Index g, const float** slope,
-                                   const float** weight) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE int readers(Index t, Index g, const float** slope,
+                                             const float** weight) const noexcept {
     const TapOrder& taps = columns.taps;
     const Index sequence = taps.sequence(t);
     const Index end = taps.begins(sequence + 1);
@@ -142,14 +144,58 @@ struct ConvInputGradientBody {
   }
 };
 
-/// Gradients of the taps and of the norm's gain, tokens in ascending order; item g * blocks +
-/// block, a block being the elements of one group of lanes.
+/// What the gradients of the taps and of the norm's gain are summed from.
 template <class Value>
-struct ConvWeightGradientBody {
+struct ConvWeightGradient {
   ConvColumns<Value> columns;
   View<const float, 3> conv;
   Index dilation;
   View<const float, 3> slopes;
+
+  template <class Float>
+  struct Sums {
+    Float of_tap[TapSources<Value>::most];
+    Float of_gain;
+  };
+
+  /// Elements d to d + 31 of branch g over the tokens [begin, end), in ascending order.
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void sum(const Lanes& lanes, Index g, Index d, Index begin,
+                                          Index end,
+                                          Sums<typename Lanes::Float>& sums) const noexcept {
+    const Index left = slopes.extent(2) - d;
+    const bool has_gain = columns.gain.size() != 0;
+    const auto gain = has_gain
+                          ? lanes.load(columns.gain.data() + g * columns.gain.stride(0) + d, left)
+                          : lanes.all(1);
+    for (Index j = 0; j < conv.extent(0); ++j) sums.of_tap[j] = lanes.all(0);
+    sums.of_gain = lanes.all(0);
+    for (Index t = begin; t < end; ++t) {
+      if (columns.parts(t) != Part::full) continue;
+      const TapSources<Value> sources(columns, conv.extent(0), dilation, t, g);
+      const auto slope = lanes.load(row_of(slopes, t, g) + d, left);
+      for (int i = 0; i < sources.count; ++i) {
+        const auto& source = sources.source[i];
+        const Index j = sources.tap[i];
+        if (source.stored != nullptr) {
+          sums.of_tap[j] += slope * lanes.load(source.stored + d, left);
+          continue;
+        }
+        const auto product =
+            slope * (lanes.all(source.factor) * lanes.load(source.value + d, left));
+        sums.of_tap[j] += product * gain;
+        sums.of_gain += product * lanes.load(row_of(conv, j, g) + d, left);
+      }
+    }
+  }
+};
+
+/// Gradients of the taps and of the norm's gain, tokens in ascending order; item g * blocks +
+/// block, a block being the elements of one group of lanes.
+template <class Value>
+struct ConvWeightGradientBody {
+  ConvWeightGradient<Value> gradient;
   Index blocks;
   View<float, 3> to_conv;  ///< [taps, G, D] added to, or empty
   View<float, 2> to_gain;  ///< [G, D] added to, or empty
@@ -158,38 +204,16 @@ struct ConvWeightGradientBody {
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index g = item / blocks;
     const Index d = item % blocks * lanes.width;
-    const Index left = slopes.extent(2) - d;
-    const bool has_gain = columns.gain.size() != 0;
-    const auto gain = has_gain
-                          ? lanes.load(columns.gain.data() + g * columns.gain.stride(0) + d, left)
-                          : lanes.all(1);
-    decltype(lanes.all(0)) of_tap[TapSources<Value>::most];
-    for (Index j = 0; j < conv.extent(0); ++j) of_tap[j] = lanes.all(0);
-    auto of_gain = lanes.all(0);
-    for (Index t = 0; t < slopes.extent(0); ++t) {
-      if (columns.parts(t) != Part::full) continue;
-      const TapSources<Value> sources(columns, conv.extent(0), dilation, t, g);
-      const auto slope = lanes.load(row_of(slopes, t, g) + d, left);
-      for (int i = 0; i < sources.count; ++i) {
-        const auto& source = sources.source[i];
-        const Index j = sources.tap[i];
-        if (source.stored != nullptr) {
-          of_tap[j] += slope * lanes.load(source.stored + d, left);
-          continue;
-        }
-        const auto product =
-            slope * (lanes.all(source.factor) * lanes.load(source.value + d, left));
-        of_tap[j] += product * gain;
-        of_gain += product * lanes.load(row_of(conv, j, g) + d, left);
-      }
-    }
+    const Index left = gradient.slopes.extent(2) - d;
+    typename ConvWeightGradient<Value>::template Sums<typename Lanes::Float> sums;
+    gradient.sum(lanes, g, d, 0, gradient.slopes.extent(0), sums);
     if (to_gain.size() != 0) {
       float* const at = to_gain.data() + g * to_gain.stride(0) + d;
-      lanes.store(at, lanes.load(at, left) + of_gain, left);
+      lanes.store(at, lanes.load(at, left) + sums.of_gain, left);
     }
-    for (Index j = 0; j < conv.extent(0) && to_conv.size() != 0; ++j) {
+    for (Index j = 0; j < gradient.conv.extent(0) && to_conv.size() != 0; ++j) {
       float* const at = row_of(to_conv, j, g) + d;
-      lanes.store(at, lanes.load(at, left) + of_tap[j], left);
+      lanes.store(at, lanes.load(at, left) + sums.of_tap[j], left);
     }
   }
 };

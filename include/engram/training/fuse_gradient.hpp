@@ -37,18 +37,25 @@ struct FuseGradientBody {
   View<float, 2> coefficients;  ///< [T, G] written: c
   View<float, 3> to_hidden;     ///< [T, G, D] written; may be `updated`
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index t) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index t) const noexcept {
     const Index branches = keys.extent(1);
     const Index width = keys.extent(2);
     float* const to_value = row_of(segments, t, branches);
     const Value* const v = value.data() + t * value.stride(0);
     if (parts(t) != Part::full) {
-      for (Index d = 0; d < (branches + 1) * width; ++d) row_of(segments, t, 0)[d] = 0;
+      for (Index g = 0; g <= branches; ++g)
+        for (Index d = 0; d < width; d += lanes.width)
+          lanes.store(row_of(segments, t, g) + d, lanes.all(0), width - d);
       for (Index g = 0; g < branches; ++g) {
         coefficients(t, g) = 0;
-        for (Index d = 0; d < width; ++d)
-          to_hidden(t, g, d) = add_residual ? updated(t, g, d) : 0.0f;
+        for (Index d = 0; d < width; d += lanes.width) {
+          const Index left = width - d;
+          lanes.store(row_of(to_hidden, t, g) + d,
+                      add_residual ? lanes.load(row_of(updated, t, g) + d, left) : lanes.all(0),
+                      left);
+        }
       }
       return;
     }
@@ -110,13 +117,34 @@ struct FuseGradientBody {
   }
 };
 
+/// What the gain's gradient is summed from.
+template <class Key, class Hidden>
+struct GainGradient {
+  View<const Key, 3> keys;
+  View<const Hidden, 3> hidden;
+  View<const float, 2> coefficients;
+
+  /// Elements d to d + 31 of branch g over the tokens [begin, end), in ascending order.
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto sum(const Lanes& lanes, Index g, Index d, Index begin,
+                                          Index end) const noexcept {
+    const Index left = keys.extent(2) - d;
+    auto sum = lanes.all(0);
+    for (Index t = begin; t < end; ++t) {
+      if (coefficients(t, g) == 0) continue;
+      sum += lanes.all(coefficients(t, g)) * lanes.load(row_of(hidden, t, g) + d, left) *
+             lanes.load(row_of(keys, t, g) + d, left);
+    }
+    return sum;
+  }
+};
+
 /// Gradient of the gain, tokens in ascending order; item g * blocks + block, a block being the
 /// elements of one group of lanes.
 template <class Key, class Hidden>
 struct GainGradientBody {
-  View<const Key, 3> keys;
-  View<const Hidden, 3> hidden;
-  View<const float, 2> coefficients;
+  GainGradient<Key, Hidden> gradient;
   Index blocks;
   View<float, 2> to;  ///< [G, D] added to
 
@@ -124,14 +152,9 @@ struct GainGradientBody {
   ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index g = item / blocks;
     const Index d = item % blocks * lanes.width;
-    const Index left = keys.extent(2) - d;
-    auto sum = lanes.all(0);
-    for (Index t = 0; t < keys.extent(0); ++t) {
-      if (coefficients(t, g) == 0) continue;
-      sum += lanes.all(coefficients(t, g)) * lanes.load(row_of(hidden, t, g) + d, left) *
-             lanes.load(row_of(keys, t, g) + d, left);
-    }
+    const Index left = to.extent(1) - d;
     float* const at = to.data() + g * to.stride(0) + d;
+    const auto sum = gradient.sum(lanes, g, d, 0, gradient.keys.extent(0));
     lanes.store(at, lanes.load(at, left) + sum, left);
   }
 };

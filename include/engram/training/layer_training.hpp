@@ -215,9 +215,10 @@ class LayerTraining {
                        ConvInputGradientBody<Out>{columns, w.conv, config.dilation, config.conv_eps,
                                                   kept.scratch.gates, updated, slopes, inputs});
       if (to.conv.size() != 0 || to.conv_gain.size() != 0)
-        device.for_items(branches * blocks,
-                         ConvWeightGradientBody<Out>{columns, w.conv, config.dilation, slopes,
-                                                     blocks, to.conv, to.conv_gain});
+        device.for_items(
+            branches * blocks,
+            ConvWeightGradientBody<Out>{
+                {columns, w.conv, config.dilation, slopes}, blocks, to.conv, to.conv_gain});
       to_memory = inputs;
     }
     device.for_items(
@@ -226,8 +227,8 @@ class LayerTraining {
                     layer_.gate(), kept.scratch.parts, options.scale, kept.scratch.gates, to_memory,
                     updated, config.add_residual, segments, coefficients, to_hidden});
     if (to.gain.size() != 0)
-      device.for_items(branches * blocks,
-                       GainGradientBody<Out, H>{kept.keys, hidden, coefficients, blocks, to.gain});
+      device.for_items(branches * blocks, GainGradientBody<Out, H>{
+                                              {kept.keys, hidden, coefficients}, blocks, to.gain});
     project_gradients(gradient_, View<const In, 2>(kept.e), View<const float, 3>(segments),
                       token_tile, to, to_rows, device);
     device.wait();

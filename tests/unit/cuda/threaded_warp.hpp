@@ -4,6 +4,7 @@
 // A warp without a GPU: 32 threads that run a body together, each as one lane, and hand each other
 // numbers where a GPU's lanes do.
 
+#include <engram/core/space.hpp>
 #include <engram/core/status.hpp>
 #include <engram/cuda/warp_lanes.hpp>
 
@@ -103,4 +104,26 @@ struct Reports {
     const std::lock_guard lock(one);
     if (first->code == engram::Code::ok || index < first->index) *first = {code, index};
   }
+};
+
+/// What CudaDevice does, by the CPU's threads, in memory that only plays the GPU's.
+struct ThreadedDevice {
+  using space_type = engram::DeviceSpace;
+
+  Reports errors;
+
+  template <class Body>
+  void for_items(engram::Index n, const Body& body) const {
+    ThreadedWarp::run(n, body);
+  }
+  template <class Shared, class Body>
+  void for_blocks(engram::Index n, const Body& body) const {
+    Shared shared;
+    ThreadedBlock::run([&](const ThreadedBlock& block) {
+      for (engram::Index item = 0; item < n; ++item) body(block, shared, item);
+    });
+  }
+  bool agree(bool yes) const { return yes; }
+  void wait() const {}
+  Reports error_word() const { return errors; }
 };

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// fuse() with the short convolution behind the gate: the bodies of gating/short_conv.hpp, a warp
+// for each token's branch.
+
+#include <engram/core/workspace.hpp>
+#include <engram/cuda/fusion.hpp>
+#include <engram/cuda/order_taps.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// The convolution of a call; memory of the GPU.
+///
+/// Start: of `starts`, int32 or int64.
+template <class Start = std::int32_t>
+struct DeviceConv {
+  View<const float, 3, DeviceSpace> weights;  ///< [taps, G, D] (transpose_conv); at most 64 taps
+  View<const float, 2, DeviceSpace> gain;     ///< [G, D] of the norm in front of it, or empty: 1
+  View<const Start, 1, DeviceSpace> starts;   ///< [S + 1] as in address_batch; empty: one sequence
+  View<float, 2, DeviceSpace> states;         ///< [S, conv_state_size]; fuse() moves them on
+
+  Index sequences() const noexcept { return starts.extent(0) == 0 ? 1 : starts.extent(0) - 1; }
+};
+
+/// What the convolution knows of the tokens of a call, in the caller's workspace.
+struct ConvScratch {
+  View<float, 2> factors;
+  TapOrder taps;
+  View<Index, 1> starts;
+  View<Index, 1> before;
+
+  static Index bytes(Index tokens, Index branches, Index sequences) noexcept {
+    return static_cast<Index>(Workspace::bytes_for<float>(tokens * branches) +
+                              5 * Workspace::bytes_for<Index>(tokens) +
+                              2 * Workspace::bytes_for<Index>(sequences + 1));
+  }
+  static ConvScratch take(View<std::byte, 1> bytes, Index tokens, Index branches,
+                          Index sequences) noexcept {
+    Workspace memory(bytes);
+    ConvScratch s;
+    s.factors = View<float, 2>(memory.take<float>(tokens * branches), tokens, branches);
+    for (View<Index, 1>* list :
+         {&s.taps.order, &s.taps.place, &s.taps.sequence, &s.taps.document, &s.before})
+      *list = View<Index, 1>(memory.take<Index>(tokens), tokens);
+    for (View<Index, 1>* list : {&s.taps.begins, &s.starts})
+      *list = View<Index, 1>(memory.take<Index>(sequences + 1), sequences + 1);
+    return s;
+  }
+
+  /// For bodies over the values of these tokens. states: in front of them.
+  template <class Value, class Start>
+  ConvColumns<Value> columns(View<const Value, 2> value, View<const Part, 1> parts,
+                             const DeviceConv<Start>& conv, Index dilation) const noexcept {
+    return {value,
+            parts,
+            factors,
+            conv.gain.for_body(),
+            taps,
+            conv.states.for_body(),
+            (conv.weights.extent(0) - 1) * dilation,
+            factors.extent(1)};
+  }
+};
+
+/// Bytes of workspace for fuse() with a convolution.
+inline Index conv_workspace_bytes(Index tokens, Index branches, Index sequences = 1) noexcept {
+  return ConvScratch::bytes(tokens, branches, sequences);
+}
+
+/// shape_mismatch (index: the extent expected), invalid_config (more than 64 taps; a dilation below
+/// 1) or workspace_small (index: the bytes), unless a convolution fits a call.
+template <class Start>
+Status check_conv(const DeviceConv<Start>& conv, Index dilation, Index tokens, Index branches,
+                  Index width, View<const std::byte, 1, DeviceSpace> workspace) noexcept {
+  const Index taps = conv.weights.extent(0);
+  if (taps < 1 || taps > ConvUpdateBody<float, float>::most_taps || dilation < 1)
+    return {Code::invalid_config};
+  if (conv.weights.extent(1) != branches) return {Code::shape_mismatch, 0, branches};
+  if (conv.weights.extent(2) != width) return {Code::shape_mismatch, 0, width};
+  if (conv.gain.size() != 0 && (conv.gain.extent(0) != branches || conv.gain.extent(1) != width))
+    return {Code::shape_mismatch, 0, conv.gain.extent(0) != branches ? branches : width};
+  if (conv.starts.extent(0) == 1) return {Code::shape_mismatch, 0, 2};
+  const Index sequences = conv.sequences();
+  const Index state = conv_state_size(taps, dilation, branches, width);
+  if (state > 0 && conv.states.extent(0) != sequences) return {Code::shape_mismatch, 0, sequences};
+  if (state > 0 && conv.states.extent(1) != state) return {Code::shape_mismatch, 0, state};
+  const Index needed = conv_workspace_bytes(tokens, branches, sequences);
+  return workspace.size() < needed ? Status{Code::workspace_small, 0, needed} : Status{};
+}
+
+/// order_taps() for a call; one item.
+template <class Start, class Report>
+struct OrderTapsBody {
+  SequenceStarts<Start> sequences;
+  View<const Mark, 1> marks;
+  View<Part, 1> parts;
+  ConvScratch scratch;
+  Report errors;
+
+  template <class Block>
+  ENGRAM_HD void operator()(const Block& block, TapShared& shared, Index) const noexcept {
+    order_taps(block, shared, sequences, marks, parts, scratch.taps, scratch.starts, scratch.before,
+               errors);
+  }
+};
+
+/// As EngramLayer::fuse() with a convolution. Arguments as of the other fuse(), and:
+///
+/// device     CudaDevice, or what does its work.
+/// conv       taps at config.dilation; its states are moved behind the tokens of the call.
+/// workspace  conv_workspace_bytes() bytes of the GPU, any alignment. fuse_backward() of the same
+///            call reads it.
+/// Status     also invalid_config, workspace_small; then nothing was launched. device.wait() says
+///            bad_sequence (index: the entry of starts): then every token passes through and the
+///            states stay.
+/// Cost       six launches; hidden is read twice, the value G (taps + 2) times, mostly from a
+/// cache.
+template <class Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row,
+          class Start>
+ENGRAM_HIDDEN Status fuse(const Dev& device, View<Key, 3, DeviceSpace> keys,
+                          View<Value, 2, DeviceSpace> value, View<Hidden, 3, DeviceSpace> hidden,
+                          View<Updated, 3, DeviceSpace> out, const FusionConfig& config,
+                          const G& gate, const DeviceFusion<Row>& with,
+                          const DeviceConv<Start>& conv, View<float, 2, DeviceSpace> gates,
+                          View<Part, 1, DeviceSpace> parts,
+                          View<std::byte, 1, DeviceSpace> workspace) noexcept {
+  using K = std::remove_const_t<Key>;
+  using V = std::remove_const_t<Value>;
+  static_assert(std::is_same_v<std::remove_const_t<Hidden>, Updated>,
+                "engram: hidden and out have the same element type");
+  const Index tokens = hidden.extent(0), branches = hidden.extent(1), width = hidden.extent(2);
+  if (Status s = check_fusion(keys, value, hidden, out, with, gates, parts); !s.ok()) return s;
+  if (Status s = check_conv(conv, config.dilation, tokens, branches, width, workspace); !s.ok())
+    return s;
+
+  const View<Part, 1> part = parts.for_body();
+  const View<const float, 2> factor = gates.for_body();
+  const View<const V, 2> values = value.for_body();
+  const ConvScratch scratch =
+      ConvScratch::take(workspace.for_body(), tokens, branches, conv.sequences());
+  const ConvColumns<V> columns = scratch.columns(values, part, conv, config.dilation);
+  device.for_items(tokens, PartsBody<Row>{with.marks.for_body(), with.scale.for_body(),
+                                          with.rows.for_body(), part});
+  device.template for_blocks<TapShared>(
+      1, OrderTapsBody<Start, decltype(device.error_word())>{
+             {conv.starts.for_body()}, with.marks.for_body(), part, scratch, device.error_word()});
+  device.for_items(
+      tokens * branches,
+      ScoreBody<K, Updated, G>{keys.for_body(), hidden.for_body(), with.gain.for_body(),
+                               config.query_eps, config.key_eps, gate, 0, part,
+                               with.scale.for_body(), with.scores.for_body(), gates.for_body()});
+  device.for_items(tokens * branches,
+                   ConvFactorBody<V>{values, part, factor, config.conv_eps, scratch.factors});
+  device.for_items(
+      tokens * branches,
+      ConvUpdateBody<V, Updated>{{values, hidden.for_body(), part, factor, config.add_residual,
+                                  out.for_body(), with.norms.for_body()},
+                                 columns,
+                                 conv.weights.for_body(),
+                                 config.dilation});
+  device.for_items(conv.sequences() * branches,
+                   ConvStateBody<V>{columns, conv.states.for_body(), scratch.starts});
+  return {};
+}
+
+ENGRAM_END_NAMESPACE

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// What calls that fuse norms, gate and residual on the GPU share: their options, the checks of
+// their shapes, and the loops that only they need.
+
+#include <engram/gating/fuse.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// What a call takes besides keys, value and streams. Memory of the GPU; an empty view is left out.
+///
+/// Row: of the row ids, int32 or int64.
+template <class Row = std::int32_t>
+struct DeviceFusion {
+  View<const float, 2, DeviceSpace> gain;   ///< [G, D] query gain times key gain (multiply_gains)
+  View<const Mark, 1, DeviceSpace> marks;   ///< [T] dead and padding positions pass through
+  View<const float, 1, DeviceSpace> scale;  ///< [T] factor of each token's gates; 0 knocks it out
+  View<const Row, 2, DeviceSpace> rows;     ///< [T, H] tokens with row -1 pass through
+  View<float, 2, DeviceSpace> scores;       ///< [T, G] written: the score before the gate
+  View<float, 2, DeviceSpace> norms;        ///< [T, G] written: norm of what was added
+};
+
+/// The part of each token; item t.
+template <class Row>
+struct PartsBody {
+  View<const Mark, 1> marks;
+  View<const float, 1> scale;
+  View<const Row, 2> rows;
+  View<Part, 1> parts;
+
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index t) const noexcept {
+    lanes.each(1, [&](Index) {
+      parts(t) = part_of(marks.size() == 0 ? Mark::token : marks(t),
+                         rows.size() != 0 && rows(t, 0) == -1, scale.size() != 0 && scale(t) == 0);
+    });
+  }
+};
+
+/// ScoreBody, then UpdateBody of the same token and branch, whose hidden state may still be in a
+/// cache.
+template <class Key, class Value, class Hidden, class GateFunction>
+struct ScoreAndUpdateBody {
+  ScoreBody<Key, Hidden, GateFunction> score;
+  UpdateBody<Value, Hidden> update;
+
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    score(lanes, item);
+    update(lanes, item);
+  }
+};
+
+/// shape_mismatch (index: the extent expected) unless all arrays of a call fit together.
+template <class Key, class Value, class Hidden, class Updated, class Row>
+Status check_fusion(View<Key, 3, DeviceSpace> keys, View<Value, 2, DeviceSpace> value,
+                    View<Hidden, 3, DeviceSpace> hidden, View<Updated, 3, DeviceSpace> out,
+                    const DeviceFusion<Row>& with, View<const float, 2, DeviceSpace> gates,
+                    View<const Part, 1, DeviceSpace> parts) noexcept {
+  const Index tokens = hidden.extent(0), branches = hidden.extent(1), width = hidden.extent(2);
+  for (int r = 0; r < 3; ++r)
+    if (keys.extent(r) != hidden.extent(r) || out.extent(r) != hidden.extent(r))
+      return {Code::shape_mismatch, 0, hidden.extent(r)};
+  const auto is = [](const auto& view, Index first, Index second) {
+    return view.size() == 0 || (view.extent(0) == first && view.extent(1) == second);
+  };
+  if (value.extent(1) != width || !is(with.gain, branches, width))
+    return {Code::shape_mismatch, 0, width};
+  if (value.extent(0) != tokens || parts.extent(0) != tokens || gates.extent(0) != tokens ||
+      (with.marks.size() != 0 && with.marks.extent(0) != tokens) ||
+      (with.scale.size() != 0 && with.scale.extent(0) != tokens) ||
+      (with.rows.size() != 0 && with.rows.extent(0) != tokens))
+    return {Code::shape_mismatch, 0, tokens};
+  if (gates.extent(1) != branches || !is(with.scores, tokens, branches) ||
+      !is(with.norms, tokens, branches))
+    return {Code::shape_mismatch, 0, branches};
+  return {};
+}
+
+ENGRAM_END_NAMESPACE

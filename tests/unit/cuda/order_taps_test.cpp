@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What the threads of a block find of the convolution's taps is what the CPU finds token after
+// token, for any sequences, marks and parts; wrong starts leave every sequence empty.
+#include "threaded_warp.hpp"
+
+#include <catch.hpp>
+#include <engram/cuda/order_taps.hpp>
+#include <random.hpp>
+
+#include <algorithm>
+
+using namespace engram;
+
+namespace {
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+/// The arrays of a TapOrder.
+struct Taps {
+  std::vector<Index> order, place, sequence, document, begins;
+  TapOrder view;
+
+  Taps(Index tokens, Index sequences)
+      : order(at(tokens), -9),
+        place(order),
+        sequence(order),
+        document(order),
+        begins(at(sequences + 1), -9),
+        view{View<Index, 1>(order), View<Index, 1>(place), View<Index, 1>(sequence),
+             View<Index, 1>(document), View<Index, 1>(begins)} {}
+};
+
+struct Batch {
+  std::vector<int> starts;
+  std::vector<Mark> marks;
+  std::vector<Part> parts;
+
+  Batch() = default;
+  Batch(Random& random, Index tokens, Index sequences) {
+    for (Index t = 0; t < tokens; ++t) {
+      marks.push_back(random.below(9) == 0 ? Mark::start : Mark::token);
+      const Index kind = random.below(8);
+      parts.push_back(kind < 5 ? Part::full : static_cast<Part>(kind - 4));
+    }
+    for (Index s = 0; s <= sequences; ++s)
+      starts.push_back(static_cast<int>(random.below(tokens + 1)));
+    starts[0] = 0;
+    std::sort(starts.begin(), starts.end());
+  }
+};
+
+struct Found {
+  Taps taps;
+  std::vector<Part> parts;
+  std::vector<Index> starts;
+  Reports::Found wrong;
+};
+
+Found by_block(const Batch& batch, View<const int, 1> starts, View<const Mark, 1> marks,
+               Index sequences) {
+  const auto tokens = static_cast<Index>(batch.parts.size());
+  Found found{Taps(tokens, sequences), batch.parts, std::vector<Index>(at(sequences + 1), -9), {}};
+  std::vector<Index> before(at(tokens));
+  TapShared shared;
+  ThreadedBlock::run([&](const ThreadedBlock& block) {
+    order_taps(block, shared, SequenceStarts<int>{starts}, marks, View<Part, 1>(found.parts),
+               found.taps.view, View<Index, 1>(found.starts), View<Index, 1>(before),
+               Reports{&found.wrong});
+  });
+  return found;
+}
+
+void check(const Batch& batch, bool with_starts, bool with_marks) {
+  const auto tokens = static_cast<Index>(batch.parts.size());
+  const Index sequences = with_starts ? static_cast<Index>(batch.starts.size()) - 1 : 1;
+  const View<const Mark, 1> marks =
+      with_marks ? View<const Mark, 1>(batch.marks) : View<const Mark, 1>();
+  Taps expected(tokens, sequences);
+  std::vector<Part> parts = batch.parts;
+  std::vector<Index> starts = {0, tokens};
+  if (with_starts) starts.assign(batch.starts.begin(), batch.starts.end());
+  expected.view.fill(starts, marks, View<Part, 1>(parts));
+
+  const Found found =
+      by_block(batch, with_starts ? View<const int, 1>(batch.starts) : View<const int, 1>(), marks,
+               sequences);
+  CHECK(found.wrong.code == Code::ok);
+  CHECK(found.starts == starts);
+  CHECK(found.parts == parts);
+  CHECK(found.taps.begins == expected.begins);
+  CHECK(found.taps.place == expected.place);
+  for (Index i = 0; i < expected.begins.back(); ++i)
+    REQUIRE(found.taps.order[at(i)] == expected.order[at(i)]);
+  for (Index t = 0; t < starts.back(); ++t) {
+    REQUIRE(found.taps.sequence[at(t)] == expected.sequence[at(t)]);
+    REQUIRE(found.taps.document[at(t)] == expected.document[at(t)]);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("order taps: a block finds what the CPU finds, over any tiles of tokens") {
+  Random random(1);
+  for (const Index tokens : {1, 7, 8, 9, 1023, 1024, 1025, 2600})
+    for (const Index sequences : {1, 5, 200}) {
+      INFO(tokens << " tokens, " << sequences << " sequences");
+      const Batch batch(random, tokens, sequences);
+      check(batch, true, true);
+      check(batch, true, false);
+      check(batch, false, true);
+      check(batch, false, false);
+    }
+}
+
+TEST_CASE("order taps: no tokens, and sequences of none") {
+  Batch none;
+  none.starts = {0, 0, 0};
+  check(none, true, false);
+  check(none, false, false);
+}
+
+TEST_CASE("order taps: starts that do not ascend are reported, and nobody takes part") {
+  Random random(2);
+  Batch batch(random, 300, 4);
+  const auto refuse = [&](const std::vector<int>& starts, Index place) {
+    batch.starts = starts;
+    const Found found = by_block(batch, View<const int, 1>(batch.starts), {}, 4);
+    CHECK(found.wrong.code == Code::bad_sequence);
+    CHECK(found.wrong.index == place);
+    CHECK(found.starts == std::vector<Index>(5, 0));
+    CHECK(found.taps.begins == std::vector<Index>(5, 0));
+    CHECK(found.parts == std::vector<Part>(300, Part::absent));
+    CHECK(found.taps.place == std::vector<Index>(300, -1));
+  };
+  refuse({1, 50, 100, 200, 300}, 0);
+  refuse({0, 50, 40, 200, 300}, 2);
+  refuse({0, 50, 100, 200, 301}, 4);
+  refuse({0, -50, 100, 200, 300}, 1);
+}
