@@ -6,8 +6,6 @@
 #include <engram/cuda/fuse.cuh>
 #include <fuse_case.hpp>
 
-#include <memory>
-
 using namespace engram;
 using fuse_case::Case;
 using fuse_case::count_far;
@@ -15,33 +13,14 @@ using fuse_case::Shape;
 
 namespace {
 
-/// Arrays in the GPU's memory, as fuse_case puts them there.
-class GpuArrays {
- public:
-  template <class E>
-  E* put(const std::vector<E>& elements) {
-    auto array = std::make_shared<gpu::Array<E>>(elements);
-    arrays_.push_back(array);
-    return array->data();
-  }
-  template <class E>
-  void get(const E* from, std::vector<E>& elements) const {
-    REQUIRE(cudaMemcpy(static_cast<void*>(elements.data()), from, elements.size() * sizeof(E),
-                       cudaMemcpyDeviceToHost) == cudaSuccess);
-  }
-
- private:
-  std::vector<std::shared_ptr<void>> arrays_;
-};
-
 template <class T>
 void check_case(std::uint64_t seed, const Shape& shape) {
   INFO("seed " << seed << ", " << shape.tokens << " x " << shape.branches << " x " << shape.width
                << ", " << shape.taps << " taps");
   const Case<T> c(seed, shape);
   const auto run = [&](int most_blocks) {
-    GpuArrays memory;
-    const fuse_case::OnDevice<T, GpuArrays> on(c, memory, seed % 2 == 0);
+    gpu::Arrays memory;
+    const fuse_case::OnDevice<T, gpu::Arrays> on(c, memory, seed % 2 == 0);
     gpu::OwnStream stream;
     const CudaDevice device = stream.device(most_blocks);
     REQUIRE(on.forward(device).ok());
@@ -88,8 +67,8 @@ TEST_CASE("cuda fuse: backward without a convolution") {
 TEST_CASE("cuda convolution: a captured step, replayed 72 times, moves the states on") {
   if (!gpu::is_here()) return;
   Case<float> c(8, {6, 2, 64, 4, 2, 3});
-  GpuArrays memory;
-  const fuse_case::OnDevice<float, GpuArrays> on(c, memory, false);
+  gpu::Arrays memory;
+  const fuse_case::OnDevice<float, gpu::Arrays> on(c, memory, false);
   gpu::OwnStream stream;
   const cudaGraphExec_t graph =
       stream.captured([&](const CudaDevice& device) { CHECK(on.forward(device).ok()); });
@@ -109,8 +88,8 @@ TEST_CASE("cuda convolution: starts that fall are reported, and every token pass
   if (!gpu::is_here()) return;
   Case<float> c(9, {7, 2, 9, 3, 2, 2});
   c.starts = {0, 5, 3};
-  GpuArrays memory;
-  const fuse_case::OnDevice<float, GpuArrays> on(c, memory, false);
+  gpu::Arrays memory;
+  const fuse_case::OnDevice<float, gpu::Arrays> on(c, memory, false);
   gpu::OwnStream stream;
   REQUIRE(on.forward(stream.device()).ok());
   CHECK(stream.device().wait() == Status{Code::bad_sequence, 0, 2});

@@ -11,6 +11,7 @@
 
 #include <cstring>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,25 @@ class Array {
 
   DeviceMemory memory_;
   std::size_t count_;
+};
+
+/// Arrays of several types in the GPU's memory.
+class Arrays {
+ public:
+  template <class E>
+  E* put(const std::vector<E>& elements) {
+    auto array = std::make_shared<Array<E>>(elements);
+    arrays_.push_back(array);
+    return array->data();
+  }
+  template <class E>
+  void get(const E* from, std::vector<E>& elements) const {
+    REQUIRE(cudaMemcpy(static_cast<void*>(elements.data()), from, elements.size() * sizeof(E),
+                       cudaMemcpyDeviceToHost) == cudaSuccess);
+  }
+
+ private:
+  std::vector<std::shared_ptr<void>> arrays_;
 };
 
 /// A stream of its own, which waits for no other, and what is reported on it.

@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <deque>
 #include <vector>
 
 namespace fuse_case {
@@ -180,24 +179,6 @@ Results<T> on_cpu(const Case<T>& c) {
           {keys, hidden, factors}, blocks, View<float, 2>(r.gain.data(), branches, width)});
   return r;
 }
-
-/// Memory that plays a GPU's.
-class HostArrays {
- public:
-  template <class E>
-  E* put(const std::vector<E>& elements) {
-    const auto* const from = reinterpret_cast<const std::byte*>(elements.data());
-    arrays_.emplace_back(from, from + elements.size() * sizeof(E));
-    return reinterpret_cast<E*>(arrays_.back().data());
-  }
-  template <class E>
-  void get(const E* from, std::vector<E>& elements) const {
-    std::copy(from, from + elements.size(), elements.begin());
-  }
-
- private:
-  std::deque<std::vector<std::byte>> arrays_;
-};
 
 /// The arrays of a case in a device's memory, and its calls.
 template <class T, class Memory>

@@ -30,9 +30,11 @@ struct SortedRows {
   Index count = 0;  ///< ids that are rows; those of -1 are left out
   int position_bits = 1;
 
-  Index row(Index i) const noexcept { return static_cast<Index>(pairs[i] >> position_bits); }
+  ENGRAM_HD Index row(Index i) const noexcept {
+    return static_cast<Index>(pairs[i] >> position_bits);
+  }
   /// Place of the id in the batch, t * H + c.
-  Index position(Index i) const noexcept {
+  ENGRAM_HD Index position(Index i) const noexcept {
     return static_cast<Index>(pairs[i] & ((std::uint64_t{1} << position_bits) - 1));
   }
 };

@@ -119,6 +119,18 @@ struct HostLanes {
     if (i < size) __builtin_memcpy(out + i, from + i, static_cast<std::size_t>(size - i));
   }
 
+  /// Calls f(0), f(1), ... below `count`, which different lanes may do at once.
+  template <class F>
+  ENGRAM_ALWAYS_INLINE static void each(Index count, const F& f) noexcept {
+    for (Index i = 0; i < count; ++i) f(i);
+  }
+
+  /// A number that all lanes share becomes f(number); what it became.
+  template <class F>
+  ENGRAM_ALWAYS_INLINE static float change_one(float* at, const F& f) noexcept {
+    return *at = f(*at);
+  }
+
   /// Writes lanes 0 to count - 1, rounded to T (to nearest, ties to even).
   template <Element T>
   ENGRAM_ALWAYS_INLINE static void store(T* at, const Float& f, Index count = width) noexcept {

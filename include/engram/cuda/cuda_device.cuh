@@ -41,6 +41,15 @@ ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
   for (Index item = first; item < items; item += warps) body(WarpLanes<HardwareWarp>(), item);
 }
 
+/// The same for as many items as a number in the GPU's memory says.
+template <class Body>
+ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
+    run_on_warps_up_to(const Index* items, Body body) {
+  const Index warps = Index{gridDim.x} * (threads_of_a_block / 32);
+  const Index first = Index{blockIdx.x} * (threads_of_a_block / 32) + threadIdx.x / 32;
+  for (Index item = first; item < *items; item += warps) body(WarpLanes<HardwareWarp>(), item);
+}
+
 /// Each block takes an item, then the one as many items further as there are blocks.
 template <class Shared, class Body>
 ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
@@ -67,6 +76,22 @@ struct CudaDevice {
                   "engram: a body travels to the GPU by its bytes");
     launch(n, threads_of_a_block / 32, run_on_warps<Body>, n, body);
   }
+  /// for_items() for a number of items that only the GPU knows: `*n` in its memory, at most `most`.
+  /// No more blocks than run at once, because those without an item would cost more than their
+  /// launch.
+  template <class Body>
+  ENGRAM_HIDDEN void for_items_up_to(Index most, const Index* n, const Body& body) const noexcept {
+    static_assert(std::is_trivially_copyable_v<Body>,
+                  "engram: a body travels to the GPU by its bytes");
+    constexpr int blocks_of_a_multiprocessor = 2048 / threads_of_a_block;
+    int gpu = 0, multiprocessors = 0;
+    note(cudaGetDevice(&gpu));
+    note(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, gpu));
+    CudaDevice some = *this;
+    const int at_once = multiprocessors * blocks_of_a_multiprocessor;
+    if (some.most_blocks == 0 || some.most_blocks > at_once) some.most_blocks = at_once;
+    some.launch(most, threads_of_a_block / 32, run_on_warps_up_to<Body>, n, body);
+  }
   /// body(block, shared, item) by the threads of a block together, which share a `Shared`.
   template <class Shared, class Body>
   ENGRAM_HIDDEN void for_blocks(Index n, const Body& body) const noexcept {
@@ -92,7 +117,10 @@ struct CudaDevice {
     config.blockDim = dim3(threads_of_a_block);
     config.stream = stream;
     // Its own answer: what the runtime remembers may be of another call, and of the caller's.
-    const cudaError_t error = cudaLaunchKernelEx(&config, kernel, with...);
+    note(cudaLaunchKernelEx(&config, kernel, with...));
+  }
+  /// What a call of the runtime said, for wait() to tell.
+  void note(cudaError_t error) const noexcept {
     if (errors != nullptr) errors->note(error);
   }
   ErrorWord error_word() const noexcept { return errors != nullptr ? errors->word() : ErrorWord(); }

@@ -73,6 +73,16 @@ struct WarpLanes {
     for (Index i = Warp::lane(); i < count; i += width) f(i);
   }
 
+  /// A number that all lanes share becomes f(number); what it became. One lane reads and writes it.
+  ENGRAM_ANY_LANES
+  template <class F>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static float change_one(float* at, const F& f) noexcept {
+    const bool is_first = Warp::lane() == 0;
+    const float after = f(sum({is_first ? *at : 0.0f}));
+    if (is_first) *at = after;
+    return after;
+  }
+
   /// Writes lanes 0 to count - 1, rounded to T (to nearest, ties to even).
   ENGRAM_ANY_LANES
   template <Element T>

@@ -9,6 +9,7 @@
 
 #include <engram/addressing/row_sort.hpp>
 #include <engram/core/device.hpp>
+#include <engram/core/prefetch.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -43,12 +44,17 @@ struct RowGradientPlan {
   Status status;
 
   /// A row whose sum is not finite; from any thread, in any order.
-  ENGRAM_ALWAYS_INLINE void note_not_finite(Index place) noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void note_not_finite(Index place) noexcept {
+#if defined(__CUDA_ARCH__)
+    atomicAdd(reinterpret_cast<unsigned long long*>(&not_finite), 1ULL);
+    atomicMin(reinterpret_cast<long long*>(&first_not_finite), static_cast<long long>(place));
+#else
     __atomic_add_fetch(&not_finite, 1, __ATOMIC_RELAXED);
     Index lowest = __atomic_load_n(&first_not_finite, __ATOMIC_RELAXED);
     while (place < lowest && !__atomic_compare_exchange_n(&first_not_finite, &lowest, place, false,
                                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
+#endif
   }
 };
 
@@ -68,8 +74,9 @@ struct RowChunkBody {
   View<float, 2> sums;
   float* partials;
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index width = sums.extent(1);
     if (width == 64) return add_up(lanes, item, std::integral_constant<Index, 64>());
     if (width == 32) return add_up(lanes, item, std::integral_constant<Index, 32>());
@@ -77,8 +84,8 @@ struct RowChunkBody {
   }
 
  private:
-  ENGRAM_ALWAYS_INLINE const float* at(const SortedRows& sorted, Index i,
-                                       Index width) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE const float* at(const SortedRows& sorted, Index i,
+                                                 Index width) const noexcept {
     const Index position = sorted.position(i);
     if (columns == 1 || gradients.stride(0) == columns * width)
       return gradients.data() + position * (columns == 1 ? gradients.stride(0) : width);
@@ -86,8 +93,10 @@ struct RowChunkBody {
   }
 
   // Sixty-four elements at a time, which stay in registers.
+  ENGRAM_ANY_LANES
   template <class Lanes, class Width>
-  ENGRAM_ALWAYS_INLINE void add_up(const Lanes& lanes, Index item, Width width) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void add_up(const Lanes& lanes, Index item,
+                                             Width width) const noexcept {
     constexpr Index ahead = 24;
     const SortedRows sorted = plan->sorted;
     const RowChunk chunk = plan->chunks[item];
@@ -96,7 +105,7 @@ struct RowChunkBody {
                                         : partials + chunk.partial * width;
     for (Index i = chunk.first + ahead; i < end + ahead && i < sorted.count; ++i) {
       const float* const next = at(sorted, i, width);
-      for (Index d = 0; d < width; d += 16) __builtin_prefetch(next + d, 0, 2);
+      for (Index d = 0; d < width; d += 16) prefetch(next + d);
     }
     bool finite = true;
     for (Index d = 0; d < width; d += 2 * lanes.width) {
@@ -113,7 +122,8 @@ struct RowChunkBody {
       lanes.store(to + d + lanes.width, high, further);
       finite = finite && lanes.all_finite(low) && lanes.all_finite(high);
     }
-    if (!finite && chunk.partial < 0) plan->note_not_finite(chunk.unique);
+    if (!finite && chunk.partial < 0)
+      lanes.each(1, [&](Index) { plan->note_not_finite(chunk.unique); });
   }
 };
 
@@ -124,8 +134,9 @@ struct RowPartialsBody {
   View<float, 2> sums;
   const float* partials;
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const RowChunk* const chunks = plan->chunks;
     const RowChunk first = chunks[item];
     if (first.partial < 0 || (item > 0 && chunks[item - 1].unique == first.unique)) return;
@@ -139,7 +150,7 @@ struct RowPartialsBody {
       lanes.store(to + d, sum, width - d);
       finite = lanes.all_finite(sum) && finite;
     }
-    if (!finite) plan->note_not_finite(first.unique);
+    if (!finite) lanes.each(1, [&](Index) { plan->note_not_finite(first.unique); });
   }
 };
 

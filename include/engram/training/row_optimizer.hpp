@@ -18,7 +18,8 @@ ENGRAM_BEGIN_NAMESPACE
 /// Semantics (docs/concepts.md): `state_width(E)` floats a row, all 0 at first. `begin(lanes, g,
 /// state, E)` is called once for a row and may move the state on; `direction(lanes, begun, g,
 /// state, d, E)` gives the elements from d on, in ascending order, and may move their part of the
-/// state on. Nothing throws. Trivially copyable, so that kernels can hold it.
+/// state on. On a GPU lanes run apart: a number of the state that is none lane's own is moved on by
+/// lanes.change_one(). Nothing throws. Trivially copyable, so that kernels can hold it.
 template <class O>
 concept RowOptimizer = std::is_trivially_copyable_v<O> &&
     requires(const O o, const HostLanes<16> lanes, const float* g, float* state, Index n) {
@@ -59,15 +60,18 @@ constexpr bool check_row_optimizer() {
 struct Sgd {
   struct Begun {};
 
-  constexpr Index state_width(Index) const noexcept { return 0; }
+  ENGRAM_HD constexpr Index state_width(Index) const noexcept { return 0; }
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE Begun begin(const Lanes&, const float*, float*, Index) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE Begun begin(const Lanes&, const float*, float*,
+                                             Index) const noexcept {
     return {};
   }
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE typename Lanes::Float direction(const Lanes& lanes, Begun, const float* g,
-                                                       float*, Index d,
-                                                       Index width) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE typename Lanes::Float direction(const Lanes& lanes, Begun,
+                                                                 const float* g, float*, Index d,
+                                                                 Index width) const noexcept {
     return lanes.load(g + d, width - d);
   }
 };
@@ -78,23 +82,26 @@ static_assert(check_row_optimizer<Sgd>());
 struct RowAdagrad {
   float eps = 1e-8f;
 
-  constexpr Index state_width(Index) const noexcept { return 1; }
+  ENGRAM_HD constexpr Index state_width(Index) const noexcept { return 1; }
   /// 1 / (sqrt(s) + eps); 0 for a row that never had a gradient.
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE float begin(const Lanes& lanes, const float* g, float* state,
-                                   Index width) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE float begin(const Lanes& lanes, const float* g, float* state,
+                                             Index width) const noexcept {
     auto squares = lanes.all(0);
     for (Index d = 0; d < width; d += lanes.width) {
       const auto x = lanes.load(g + d, width - d);
       squares += x * x;
     }
-    *state += lanes.sum(squares) / static_cast<float>(width);
-    return *state > 0 ? 1.0f / (square_root(*state) + eps) : 0.0f;
+    const float mean = lanes.sum(squares) / static_cast<float>(width);
+    const float sum = lanes.change_one(state, [mean](float before) { return before + mean; });
+    return sum > 0 ? 1.0f / (square_root(sum) + eps) : 0.0f;
   }
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE typename Lanes::Float direction(const Lanes& lanes, float scale,
-                                                       const float* g, float*, Index d,
-                                                       Index width) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE typename Lanes::Float direction(const Lanes& lanes, float scale,
+                                                                 const float* g, float*, Index d,
+                                                                 Index width) const noexcept {
     return lanes.all(scale) * lanes.load(g + d, width - d);
   }
 };
@@ -113,18 +120,21 @@ struct LazyAdam {
     float correct1, correct2;  ///< 1 / (1 - beta^n)
   };
 
-  constexpr Index state_width(Index width) const noexcept { return 2 * width + 1; }
+  ENGRAM_HD constexpr Index state_width(Index width) const noexcept { return 2 * width + 1; }
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE Begun begin(const Lanes&, const float*, float* state,
-                                   Index width) const noexcept {
-    float& steps = state[2 * width];
-    if (steps < 16777216.0f) steps += 1;
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE Begun begin(const Lanes& lanes, const float*, float* state,
+                                             Index width) const noexcept {
+    const float steps =
+        lanes.change_one(state + 2 * width, [](float n) { return n < 16777216.0f ? n + 1 : n; });
     return {correction(beta1, steps), correction(beta2, steps)};
   }
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE typename Lanes::Float direction(const Lanes& lanes, const Begun& begun,
-                                                       const float* g, float* state, Index d,
-                                                       Index width) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE typename Lanes::Float direction(const Lanes& lanes,
+                                                                 const Begun& begun, const float* g,
+                                                                 float* state, Index d,
+                                                                 Index width) const noexcept {
     const Index left = width - d;
     const auto x = lanes.load(g + d, left);
     auto m = lanes.all(beta1) * lanes.load(state + d, left);
@@ -139,7 +149,7 @@ struct LazyAdam {
 
  private:
   /// 1 / (1 - beta^n), the power by squaring in double.
-  ENGRAM_ALWAYS_INLINE static float correction(float beta, float steps) noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static float correction(float beta, float steps) noexcept {
     double power = 1, square = double{beta};
     for (auto n = static_cast<std::uint32_t>(steps); n != 0; n >>= 1, square *= square)
       if ((n & 1) != 0) power *= square;

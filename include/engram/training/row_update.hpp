@@ -8,6 +8,7 @@
 
 #include <engram/codec/plain.hpp>
 #include <engram/core/device.hpp>
+#include <engram/core/prefetch.hpp>
 #include <engram/core/splitmix.hpp>
 #include <engram/storage/table.hpp>
 #include <engram/training/row_gradient.hpp>
@@ -46,37 +47,56 @@ ENGRAM_HD ENGRAM_ALWAYS_INLINE Bf16 round_at_random(float x, std::uint32_t rando
   return {static_cast<std::uint16_t>((bits + (random & 0xFFFF)) >> 16)};
 }
 
+/// Writes elements d to d + 31 of a row, each rounded at random.
+template <class Lanes>
+ENGRAM_ALWAYS_INLINE void store_at_random(const Lanes& lanes, Bf16* to,
+                                          const typename Lanes::Float& moved, const RowStep& step,
+                                          Index row, Index d, Index left) noexcept {
+  float lane[Lanes::width];
+  lanes.store(lane, moved);
+  const Index count = left < lanes.width ? left : Index{lanes.width};
+  for (Index group = 0; group * 4 < count; ++group) {
+    std::uint64_t random = rounding_bits(step.seed, step.step, row, d / 4 + group);
+    for (Index l = 4 * group; l < 4 * group + 4 && l < count; ++l, random >>= 16)
+      to[l] = round_at_random(lane[l], static_cast<std::uint32_t>(random));
+  }
+}
+
 /// The update of one row; the item is its place among the distinct rows. A row whose gradient is
 /// not finite is left alone.
 template <class Ref, class T, class Row, RowOptimizer Optimizer>
 struct RowUpdateBody {
   Ref ref;
-  RowGradients<Row> gradients;
+  View<const Row, 1> rows;    ///< [U]
+  View<const float, 2> sums;  ///< [U, E]
   View<float, 2> state;
   Optimizer optimizer;
   RowStep step;
 
+  ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const Index width = gradients.sums.extent(1);
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const Index width = sums.extent(1);
     if (width == 64) return move_row(lanes, item, std::integral_constant<Index, 64>());
     if (width == 32) return move_row(lanes, item, std::integral_constant<Index, 32>());
     move_row(lanes, item, width);
   }
 
  private:
+  ENGRAM_ANY_LANES
   template <class Lanes, class Width>
-  ENGRAM_ALWAYS_INLINE void move_row(const Lanes& lanes, Index item, Width width) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void move_row(const Lanes& lanes, Index item,
+                                               Width width) const noexcept {
     constexpr Index ahead = 16;
-    if (item + ahead < gradients.rows.extent(0)) {
-      const auto next = static_cast<Index>(gradients.rows(item + ahead));
+    if (item + ahead < rows.extent(0)) {
+      const auto next = static_cast<Index>(rows(item + ahead));
       const std::byte* const codes = ref(next).codes;
-      for (Index b = 0; b < width * Index{sizeof(T)}; b += 64) __builtin_prefetch(codes + b, 0, 2);
+      for (Index b = 0; b < width * Index{sizeof(T)}; b += 64) prefetch(codes + b);
       const float* const kept = state.data() + next * state.stride(0);
-      for (Index i = 0; i < state.extent(1); i += 16) __builtin_prefetch(kept + i, 0, 2);
+      for (Index i = 0; i < state.extent(1); i += 16) prefetch(kept + i);
     }
-    const auto row = static_cast<Index>(gradients.rows(item));
-    const float* const g = gradients.sums.data() + item * gradients.sums.stride(0);
+    const auto row = static_cast<Index>(rows(item));
+    const float* const g = sums.data() + item * sums.stride(0);
     for (Index d = 0; d < width; d += lanes.width)
       if (!lanes.all_finite(lanes.load(g + d, width - d))) return;
     float* const kept = state.data() + row * state.stride(0);
@@ -91,21 +111,7 @@ struct RowUpdateBody {
       if constexpr (std::is_same_v<T, float>)
         lanes.store(to + d, moved, left);
       else
-        store_at_random(lanes, to + d, moved, row, d, left);
-    }
-  }
-
-  template <class Lanes>
-  ENGRAM_ALWAYS_INLINE void store_at_random(const Lanes& lanes, Bf16* to,
-                                            const typename Lanes::Float& moved, Index row, Index d,
-                                            Index left) const noexcept {
-    float lane[Lanes::width];
-    lanes.store(lane, moved);
-    const Index count = left < lanes.width ? left : Index{lanes.width};
-    for (Index group = 0; group * 4 < count; ++group) {
-      std::uint64_t random = rounding_bits(step.seed, step.step, row, d / 4 + group);
-      for (Index l = 4 * group; l < 4 * group + 4 && l < count; ++l, random >>= 16)
-        to[l] = round_at_random(lane[l], static_cast<std::uint32_t>(random));
+        store_at_random(lanes, to + d, moved, step, row, d, left);
     }
   }
 };
@@ -153,8 +159,9 @@ Status update_rows(Table<Store, PlainCodec<T>>& table, const RowGradients<Row>& 
   if (!device.agree(checked.ok())) return checked.ok() ? Status{Code::invalid_config} : checked;
 
   using Ref = decltype(table.store().mutable_ref());
-  device.for_items(count, RowUpdateBody<Ref, T, Row, Optimizer>{table.store().mutable_ref(),
-                                                                gradients, state, optimizer, step});
+  device.for_items(
+      count, RowUpdateBody<Ref, T, Row, Optimizer>{table.store().mutable_ref(), gradients.rows,
+                                                   gradients.sums, state, optimizer, step});
   device.wait();
   return {};
 }

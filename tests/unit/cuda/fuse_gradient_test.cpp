@@ -5,9 +5,9 @@
 
 #include <catch.hpp>
 #include <fuse_case.hpp>
+#include <host_arrays.hpp>
 
 using namespace engram;
-using fuse_case::at;
 using fuse_case::Case;
 using fuse_case::count_far;
 using fuse_case::Shape;
@@ -19,8 +19,8 @@ void check_case(std::uint64_t seed, const Shape& shape) {
   INFO("seed " << seed << ", " << shape.tokens << " x " << shape.branches << " x " << shape.width
                << ", " << shape.taps << " taps");
   const Case<T> c(seed, shape);
-  fuse_case::HostArrays memory;
-  fuse_case::OnDevice<T, fuse_case::HostArrays> on(c, memory, seed % 2 == 0);
+  HostArrays memory;
+  fuse_case::OnDevice<T, HostArrays> on(c, memory, seed % 2 == 0);
   Reports::Found wrong;
   const ThreadedDevice device{Reports{&wrong}};
   REQUIRE(on.forward(device).ok());
@@ -44,8 +44,8 @@ void check_case(std::uint64_t seed, const Shape& shape) {
 /// A convolution of 7 tokens, and what its calls say when something of it does not fit.
 struct Refused {
   Case<float> c{5, {7, 2, 9, 3, 2, 2}};
-  fuse_case::HostArrays memory;
-  fuse_case::OnDevice<float, fuse_case::HostArrays> on{c, memory, false};
+  HostArrays memory;
+  fuse_case::OnDevice<float, HostArrays> on{c, memory, false};
   Reports::Found wrong;
 
   Status forward() { return on.forward(ThreadedDevice{Reports{&wrong}}); }
@@ -69,7 +69,7 @@ TEST_CASE("fuse on a GPU's threads: backward without a convolution") {
 TEST_CASE("fuse on a GPU's threads: starts that fall let every token pass, and states stay") {
   Refused r;
   r.c.starts = {0, 5, 3};
-  fuse_case::OnDevice<float, fuse_case::HostArrays> on(r.c, r.memory, false);
+  fuse_case::OnDevice<float, HostArrays> on(r.c, r.memory, false);
   const ThreadedDevice device{Reports{&r.wrong}};
   REQUIRE(on.forward(device).ok());
   CHECK(r.wrong.code == Code::bad_sequence);

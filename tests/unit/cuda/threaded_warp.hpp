@@ -116,6 +116,10 @@ struct ThreadedDevice {
   void for_items(engram::Index n, const Body& body) const {
     ThreadedWarp::run(n, body);
   }
+  template <class Body>
+  void for_items_up_to(engram::Index, const engram::Index* n, const Body& body) const {
+    ThreadedWarp::run(*n, body);
+  }
   template <class Shared, class Body>
   void for_blocks(engram::Index n, const Body& body) const {
     Shared shared;
