@@ -4,6 +4,7 @@
 
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/pinned_store.hpp>
+#include <engram/cuda/verify_upload.cuh>
 
 using namespace engram;
 using gpu::at;
@@ -80,6 +81,48 @@ TEST_CASE("device store: an upload that is given up, and a table larger than the
   CHECK(large.status().index == rows * 256);
   CHECK(large.message().find("are free") != std::string::npos);
   CHECK(cudaGetLastError() == cudaSuccess);
+}
+
+TEST_CASE("device store: an upload is verified, and a byte that changed since is found") {
+  if (!gpu::is_here()) return;
+  gpu::OwnStream stream;
+  struct Shape {
+    Index rows, codes, scales, stride;
+  };
+  for (const Shape& s : {Shape{1, 1, 0, 0}, Shape{1000, 256, 8, 0}, Shape{777, 33, 0, 0},
+                         Shape{500, 33, 4, 41}, Shape{100'000, 256, 8, 0}}) {
+    INFO(s.rows << " rows of " << s.codes << " and " << s.scales << ", stride " << s.stride);
+    const HostStore host = random_store(s.rows, s.codes, s.scales, 5);
+    const DeviceStore store = DeviceStore::copy_of(
+                                  host, [](Index) { return true; }, s.stride)
+                                  .value();
+    CHECK(verify_upload(stream.device(), store).ok());
+    CHECK(verify_upload(stream.device(1), store).ok());
+    const Index used = s.codes + s.scales;
+    const auto flip = [&](Index row, Index b) {
+      std::byte byte{};
+      auto* const at = const_cast<std::byte*>(store.ref().base) + row * store.stride() + b;
+      REQUIRE(cudaMemcpy(&byte, at, 1, cudaMemcpyDeviceToHost) == cudaSuccess);
+      byte ^= std::byte{4};
+      REQUIRE(cudaMemcpy(at, &byte, 1, cudaMemcpyHostToDevice) == cudaSuccess);
+      REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+    };
+    for (const Index row : {Index{0}, s.rows / 2, s.rows - 1})
+      for (const Index b : {Index{0}, used / 2, used - 1}) {
+        flip(row, b);
+        const Result<void> refused = verify_upload(stream.device(), store);
+        CHECK(refused.status() == Status{Code::corrupt});
+        CHECK(refused.message().find(std::to_string(*store.sent_digest())) != std::string::npos);
+        flip(row, b);
+      }
+    if (store.stride() > used) {  // no byte of a row
+      flip(s.rows - 1, used);
+      CHECK(verify_upload(stream.device(), store).ok());
+    }
+  }
+  const DeviceStore empty = DeviceStore::make(10, 64).value();
+  CHECK(verify_upload(stream.device(), empty).status().code == Code::invalid_config);
+  CHECK(stream.device().wait().ok());
 }
 
 TEST_CASE("pinned store: the GPU reads the host's rows by the host's addresses") {

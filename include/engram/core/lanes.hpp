@@ -21,6 +21,7 @@ template <>
 struct HostVectors<16> {
   using F32 = float __attribute__((vector_size(16)));
   using U32 = std::uint32_t __attribute__((vector_size(16)));
+  using U64 = std::uint64_t __attribute__((vector_size(16)));
   using I32 = std::int32_t __attribute__((vector_size(16)));
   using U16 = std::uint16_t __attribute__((vector_size(8)));
 };
@@ -28,6 +29,7 @@ template <>
 struct HostVectors<32> {
   using F32 = float __attribute__((vector_size(32)));
   using U32 = std::uint32_t __attribute__((vector_size(32)));
+  using U64 = std::uint64_t __attribute__((vector_size(32)));
   using I32 = std::int32_t __attribute__((vector_size(32)));
   using U16 = std::uint16_t __attribute__((vector_size(16)));
 };
@@ -35,6 +37,7 @@ template <>
 struct HostVectors<64> {
   using F32 = float __attribute__((vector_size(64)));
   using U32 = std::uint32_t __attribute__((vector_size(64)));
+  using U64 = std::uint64_t __attribute__((vector_size(64)));
   using I32 = std::int32_t __attribute__((vector_size(64)));
   using U16 = std::uint16_t __attribute__((vector_size(32)));
 };

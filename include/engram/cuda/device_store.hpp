@@ -6,11 +6,12 @@
 // twice.
 
 #include <engram/cuda/device_memory.hpp>
-#include <engram/storage/copy_rows.hpp>
+#include <engram/cuda/pack_rows.hpp>
 #include <engram/storage/host_store.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 
 #include <algorithm>
+#include <optional>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -34,12 +35,15 @@ class DeviceStore {
   static Result<DeviceStore> make(Index num_rows, Index row_bytes, Index scale_bytes = 0,
                                   Index stride = 0);
 
-  /// The rows of another store, which the host can read. Waits until they are there.
+  /// The rows of another store, which the host can read. Waits until they are there; whether they
+  /// arrived as they were sent is for verify_upload() to say.
   ///
   /// progress  called with the rows that are done, now and then, on the calling thread; false ends
   ///           the upload with io, ECANCELED.
   ///
   /// Fails as make(), and with what the GPU or the reading of the rows says.
+  /// Cost  one thread packs the rows and takes their digest, at 3 GB/s for rows of 264 bytes and 4
+  ///       for 2560 (measured without a GPU, an AMD EPYC with AVX2, g++ -O2).
   template <AddressableStore From, class Progress>
   static Result<DeviceStore> copy_of(const From& from, const Progress& progress, Index stride = 0);
 
@@ -47,6 +51,9 @@ class DeviceStore {
   Index row_bytes() const noexcept { return shape_.row_bytes; }
   Index scale_bytes() const noexcept { return shape_.scale_bytes; }
   Index stride() const noexcept { return stride_; }
+  /// The digest of the rows that copy_of() sent (RowDigestBody); none of a store from make(). It
+  /// does not follow what is written through mutable_ref().
+  std::optional<std::uint64_t> sent_digest() const noexcept { return sent_digest_; }
   StridedRows ref() const noexcept {
     return {memory_.data(), stride_, shape_.scale_bytes > 0 ? shape_.row_bytes : 0};
   }
@@ -61,6 +68,7 @@ class DeviceStore {
   DeviceMemory memory_;
   RowShape shape_;
   Index stride_;
+  std::optional<std::uint64_t> sent_digest_;
 };
 static_assert(check_mutable_store<DeviceStore>());
 
@@ -76,10 +84,11 @@ inline Result<DeviceStore> DeviceStore::make(Index num_rows, Index row_bytes, In
 }
 
 /// Packs rows of `from` and copies them to `to` on the GPU, piece after piece: while one is on its
-/// way the next is packed. Bytes between rows become 0. See DeviceStore::copy_of().
+/// way the next is packed. Bytes between rows become 0. Gives the digest of what was sent. See
+/// DeviceStore::copy_of().
 template <class Ref, class Progress>
-Result<void> upload_rows(const Ref& from, const RowShape& shape, std::byte* to, Index stride,
-                         const Progress& progress) {
+Result<std::uint64_t> upload_rows(const Ref& from, const RowShape& shape, std::byte* to,
+                                  Index stride, const Progress& progress) {
   constexpr Index most_bytes = Index{8} << 20;
   const Index piece = std::max<Index>(1, most_bytes / stride);
   Result<PinnedMemory> staging = PinnedMemory::make(2 * piece * stride);
@@ -97,17 +106,14 @@ Result<void> upload_rows(const Ref& from, const RowShape& shape, std::byte* to, 
   cudaError_t error = cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking);
   for (cudaEvent_t& event : lane.free)
     if (error == cudaSuccess) error = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
-  const Index used = shape.row_bytes + shape.scale_bytes;
+  std::uint64_t digest = 0;
   for (Index row = 0, turn = 0; row < shape.num_rows && error == cudaSuccess; ++turn) {
     const Index count = std::min(piece, shape.num_rows - row);
     std::byte* const packed = staging.value().data() + turn % 2 * piece * stride;
     if (turn >= 2) error = cudaEventSynchronize(lane.free[turn % 2]);
     if (error != cudaSuccess) break;
     const Status read = guarded_read([&] {
-      for (Index i = 0; i < count; ++i) {
-        copy_row(from(row + i), shape, packed + i * stride);
-        std::memset(packed + i * stride + used, 0, static_cast<std::size_t>(stride - used));
-      }
+      digest += pack_rows(from, shape, {row, row + count}, stride, packed);
       return Status{};
     });
     if (!read.ok()) return Failure{read, describe(read, "upload: cannot read the rows")};
@@ -119,7 +125,7 @@ Result<void> upload_rows(const Ref& from, const RowShape& shape, std::byte* to, 
   }
   if (error == cudaSuccess) error = cudaStreamSynchronize(lane.stream);
   if (error != cudaSuccess) return cuda_failure("upload", error);
-  return {};
+  return digest;
 }
 
 template <AddressableStore From, class Progress>
@@ -128,11 +134,11 @@ Result<DeviceStore> DeviceStore::copy_of(const From& from, const Progress& progr
                 "engram: rows are uploaded from memory that the host reads");
   Result<DeviceStore> store = make(from.num_rows(), from.row_bytes(), from.scale_bytes(), stride);
   if (!store.ok()) return store.failure();
-  const DeviceStore& made = store.value();
-  if (Result<void> done =
-          upload_rows(from.ref(), made.shape_, made.memory_.data(), made.stride_, progress);
-      !done.ok())
-    return done.failure();
+  DeviceStore& made = store.value();
+  const Result<std::uint64_t> sent =
+      upload_rows(from.ref(), made.shape_, made.memory_.data(), made.stride_, progress);
+  if (!sent.ok()) return sent.failure();
+  made.sent_digest_ = sent.value();
   return DeviceStore(std::move(store.value()));
 }
 
