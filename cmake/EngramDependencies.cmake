@@ -39,6 +39,7 @@ set(engram_pin_xxHash
     SETTINGS XXHASH_BUILD_XXHSUM=OFF)
 set(engram_pin_liburing TARGET liburing::uring APT liburing-dev)
 set(engram_pin_CUDAToolkit TARGET CUDA::cudart_static FIND 12.0 APT nvidia-cuda-toolkit)
+set(engram_pin_cublasLt TARGET CUDA::cublasLt FIND 12.0 APT nvidia-cuda-toolkit)
 set(engram_pin_Catch2
     TARGET Catch2::Catch2WithMain APT catch2
     URL https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz

@@ -24,7 +24,8 @@ for source in tests/cuda/*_test.cu bench/cuda/kernels.cu; do
   "$nvcc" "${flags[@]}" -c -o "$out/$(basename "$source" .cu).o" "$source" & pids+=($!)
 done
 for pid in "${pids[@]}"; do wait "$pid"; done
-"$nvcc" -arch=native -o "$out/tests" "$out"/*_test.o "$out/main.o"
+"$nvcc" -arch=native -o "$out/tests" "$out"/*_test.o "$out/main.o" -lcublasLt \
+  -Xlinker "-rpath=$(dirname "$nvcc")/../lib64"
 "$nvcc" -arch=native -o "$out/kernels" "$out/kernels.o"
 
 failed=0

@@ -30,6 +30,7 @@ io 100
 models 100 io unicode
 uring 100
 cuda 100
+cublas 100 cuda
 distributed 100
 c 100
 "

@@ -37,13 +37,14 @@ enum class Code : std::int32_t {
   bad_mark = 15,    ///< a mark that is none of those of core/mark.hpp; index: its position
   not_finite = 16,  ///< a gradient that is NaN or infinite; index: the row
   busy = 17,        ///< as many batches are on the way as may be; index: that number
-  device = 18,      ///< a call of the GPU's runtime failed; system_error: its cudaError_t
+  device = 18,      ///< a call of the GPU's runtime or of cuBLAS failed; system_error: its
+                    ///< cudaError_t or cublasStatus_t
 };
 
 /// Outcome of a call: 16 bytes, trivially copyable, crosses C borders, callbacks and threads.
 struct [[nodiscard]] Status {
   Code code = Code::ok;
-  std::int32_t system_error = 0;  ///< errno or a cudaError_t, 0 when none
+  std::int32_t system_error = 0;  ///< errno, a cudaError_t or a cublasStatus_t, 0 when none
   Index index = -1;  ///< what `code` says: a position, a row, a byte offset; -1 when none
 
   ENGRAM_HD constexpr bool ok() const noexcept { return code == Code::ok; }

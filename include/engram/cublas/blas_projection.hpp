@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// The projection on a GPU as a matrix product of cuBLAS: rows and weights of bf16 to keys and
+// values of bf16, added up in float. What cuBLAS would decide at a call is decided before, so that
+// a call only launches. Needs no CUDA compiler.
+
+#include <engram/cublas/projection_shapes.hpp>
+#include <engram/cuda/runtime.hpp>
+
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// The status of a cuBLAS call; system_error is its cublasStatus_t.
+inline Status blas_status(cublasStatus_t status) noexcept {
+  if (status == CUBLAS_STATUS_SUCCESS) return {};
+  const Code code = status == CUBLAS_STATUS_ALLOC_FAILED ? Code::out_of_memory
+                    : status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_ARCH_MISMATCH
+                        ? Code::unsupported
+                        : Code::device;
+  return {code, static_cast<std::int32_t>(status)};
+}
+
+/// out[t] = e[t] weight^T + bias for one fused matrix or two. Holds views of the weights. Moves, is
+/// not copied. Calls of project() may run at the same time with workspaces of their own; prepare()
+/// may not beside them.
+class BlasProjection {
+ public:
+  using input_type = Bf16;
+  using output_type = Bf16;
+  /// cuBLAS may add in another order for another number of tokens.
+  static constexpr bool batch_invariant = false;
+
+  /// On the current GPU, which is also that of the calls.
+  ///
+  /// matrices  [1] fused [(G + 1) D, M]: the keys of the branches in order, then the value; or
+  ///           [2] keys [G D, M] and value [D, M]. Memory of the GPU.
+  /// tokens    numbers of tokens T that calls will have, see prepare(); may be empty.
+  ///
+  /// Fails with shape_mismatch (before a GPU is asked), as prepare(), or with unsupported (no GPU,
+  /// an old driver), out_of_memory or device.
+  static Result<BlasProjection> make(View<const BlasMatrix, 1> matrices, Index branches,
+                                     View<const Index, 1> tokens);
+
+  /// Chooses cuBLAS's algorithms for calls of so many tokens. Not while a graph is captured. Those
+  /// chosen before stay as they are, and so does what workspace_bytes() asked for on their behalf.
+  ///
+  /// Fails with invalid_config (tokens below 1), unsupported (cuBLAS has none on this GPU) or
+  /// device.
+  Result<void> prepare(Index tokens);
+
+  Index input_width() const noexcept { return shape_.inputs; }
+  Index output_width() const noexcept { return shape_.width; }
+  Index branches() const noexcept { return shape_.branches; }
+  /// What project() needs for any number of tokens prepared so far, at most 32 MiB and 256 bytes.
+  Index workspace_bytes() const noexcept { return workspace_bytes_; }
+
+  /// One or two launches on `stream`. Can be captured in a graph; a first call of each T before
+  /// that, because CUDA may load a kernel when it is first launched.
+  ///
+  /// e          [T, M] dense, begins at a multiple of 16 bytes.
+  /// segments   [T, G + 1, D] written, dense, at a multiple of 16 bytes: keys_of(), value_of().
+  /// workspace  workspace_bytes(), any alignment, contents irrelevant; kept until the call is done.
+  /// Status     shape_mismatch (index: the extent expected), workspace_small (index: the bytes
+  ///            needed), unsupported (index 16: e or segments begin elsewhere; else the T that was
+  ///            not prepared); then nothing was launched. Else what cuBLAS says.
+  Status project(cudaStream_t stream, View<const Bf16, 2, DeviceSpace> e,
+                 View<Bf16, 3, DeviceSpace> segments,
+                 View<std::byte, 1, DeviceSpace> workspace) const noexcept;
+
+ private:
+  static constexpr std::uintptr_t workspace_alignment = 256;
+  static constexpr std::uint64_t most_workspace = std::uint64_t{32} << 20;  // cuBLAS's advice
+
+  struct Destroy {
+    void operator()(cublasLtContext* handle) const noexcept { (void)cublasLtDestroy(handle); }
+  };
+  /// A product that every call makes.
+  struct Product {
+    const Bf16* matrix;
+    Index begin, outputs;  // of a token's (G + 1) D
+    cublasLtMatmulDescOpaque_t operation;
+    cublasLtMatrixLayoutOpaque_t weight;
+  };
+  /// How it is made for a number of tokens.
+  struct Plan {
+    Index tokens;
+    cublasLtMatrixLayoutOpaque_t e;
+    struct {
+      cublasLtMatrixLayoutOpaque_t out;
+      cublasLtMatmulAlgo_t algorithm;
+    } of[2];
+    std::size_t workspace;
+  };
+
+  BlasProjection() = default;
+
+  static Failure failure(cublasStatus_t status) {
+    return Failure{blas_status(status),
+                   sentence({"projection: cuBLAS says ", cublasLtGetStatusName(status), ", ",
+                             cublasLtGetStatusString(status)})};
+  }
+  cublasStatus_t add(const BlasMatrix& matrix, Index begin);
+  cublasStatus_t choose(Plan& plan, std::size_t i);
+  Plan* plan_of(Index tokens) const noexcept {
+    for (const auto& plan : plans_)
+      if (plan->tokens == tokens) return plan.get();
+    return nullptr;
+  }
+  /// So many that some of them begin where cuBLAS wants them.
+  static Index needed_by(const Plan& plan) noexcept {
+    return plan.workspace == 0 ? 0 : static_cast<Index>(plan.workspace + workspace_alignment - 1);
+  }
+
+  ProjectionShape shape_;
+  std::unique_ptr<cublasLtContext, Destroy> handle_;
+  std::vector<std::unique_ptr<Product>> products_;  // cuBLAS takes places, and these do not move
+  std::vector<std::unique_ptr<Plan>> plans_;
+  Index workspace_bytes_ = 0;
+};
+
+inline Result<BlasProjection> BlasProjection::make(View<const BlasMatrix, 1> matrices,
+                                                   Index branches, View<const Index, 1> tokens) {
+  const Result<ProjectionShape> shape = projection_shape(matrices, branches);
+  if (!shape.ok()) return shape.failure();
+  if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
+  BlasProjection made;
+  made.shape_ = shape.value();
+  cublasLtHandle_t handle = nullptr;
+  if (const cublasStatus_t s = cublasLtCreate(&handle); s != CUBLAS_STATUS_SUCCESS)
+    return failure(s);
+  made.handle_.reset(handle);
+  Index begin = 0;
+  for (Index i = 0; i < matrices.extent(0); ++i) {
+    if (const cublasStatus_t s = made.add(matrices(i), begin); s != CUBLAS_STATUS_SUCCESS)
+      return failure(s);
+    begin += matrices(i).weight.extent(0);
+  }
+  for (Index i = 0; i < tokens.extent(0); ++i)
+    if (const Result<void> done = made.prepare(tokens(i)); !done.ok()) return done.failure();
+  return BlasProjection(std::move(made));
+}
+
+/// cuBLAS counts columns first: to it the outputs [N, T] are weight^T [N, M] times rows [M, T].
+inline cublasStatus_t BlasProjection::add(const BlasMatrix& matrix, Index begin) {
+  auto product = std::make_unique<Product>();
+  product->matrix = matrix.weight.data();
+  product->begin = begin;
+  product->outputs = matrix.weight.extent(0);
+  cublasLtMatmulDesc_t operation = &product->operation;
+  const auto set = [&](cublasLtMatmulDescAttributes_t what, const auto& value) {
+    return cublasLtMatmulDescSetAttribute(operation, what, &value, sizeof value);
+  };
+  cublasStatus_t s = cublasLtMatmulDescInit(operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+  if (s == CUBLAS_STATUS_SUCCESS) s = set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  if (s == CUBLAS_STATUS_SUCCESS && matrix.bias.size() != 0) {
+    s = set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    const void* const bias = matrix.bias.data();
+    if (s == CUBLAS_STATUS_SUCCESS) s = set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  }
+  if (s == CUBLAS_STATUS_SUCCESS)
+    s = cublasLtMatrixLayoutInit(
+        &product->weight, CUDA_R_16BF, static_cast<std::uint64_t>(shape_.inputs),
+        static_cast<std::uint64_t>(product->outputs), matrix.weight.stride(0));
+  products_.push_back(std::move(product));
+  return s;
+}
+
+inline Result<void> BlasProjection::prepare(Index tokens) {
+  if (tokens < 1)
+    return fail(Code::invalid_config,
+                {"projection: prepared for ", tokens, " tokens, expected at least 1"});
+  if (plan_of(tokens) != nullptr) return {};
+  auto plan = std::make_unique<Plan>();
+  plan->tokens = tokens;
+  cublasStatus_t s =
+      cublasLtMatrixLayoutInit(&plan->e, CUDA_R_16BF, static_cast<std::uint64_t>(shape_.inputs),
+                               static_cast<std::uint64_t>(tokens), shape_.inputs);
+  for (std::size_t i = 0; i < products_.size() && s == CUBLAS_STATUS_SUCCESS; ++i)
+    s = choose(*plan, i);
+  if (s != CUBLAS_STATUS_SUCCESS) return failure(s);
+  workspace_bytes_ = std::max(workspace_bytes_, needed_by(*plan));
+  plans_.push_back(std::move(plan));
+  return {};
+}
+
+inline cublasStatus_t BlasProjection::choose(Plan& plan, std::size_t i) {
+  Product& product = *products_[i];
+  auto& chosen = plan.of[i];
+  cublasStatus_t s = cublasLtMatrixLayoutInit(
+      &chosen.out, CUDA_R_16BF, static_cast<std::uint64_t>(product.outputs),
+      static_cast<std::uint64_t>(plan.tokens), (shape_.branches + 1) * shape_.width);
+  cublasLtMatmulPreferenceOpaque_t preference;
+  if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatmulPreferenceInit(&preference);
+  const auto set = [&](cublasLtMatmulPreferenceAttributes_t what, const auto& value) {
+    if (s == CUBLAS_STATUS_SUCCESS)
+      s = cublasLtMatmulPreferenceSetAttribute(&preference, what, &value, sizeof value);
+  };
+  // The largest power of two that divides a place.
+  const auto alignment = [](std::uintptr_t place, std::uint32_t most) {
+    while (place % most != 0) most /= 2;
+    return most;
+  };
+  const std::uint32_t rows = 16;
+  const std::uint32_t out =
+      alignment(static_cast<std::uintptr_t>(product.begin) * sizeof(Bf16), rows);
+  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
+  // Parts of a sum stay float until the last.
+  set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+      alignment(reinterpret_cast<std::uintptr_t>(product.matrix), 256));
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, rows);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, out);
+  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out);
+  if (s != CUBLAS_STATUS_SUCCESS) return s;
+  cublasLtMatmulHeuristicResult_t best{};
+  int found = 0;
+  s = cublasLtMatmulAlgoGetHeuristic(handle_.get(), &product.operation, &product.weight, &plan.e,
+                                     &chosen.out, &chosen.out, &preference, 1, &best, &found);
+  if (s != CUBLAS_STATUS_SUCCESS) return s;
+  if (found == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
+  chosen.algorithm = best.algo;
+  plan.workspace = std::max(plan.workspace, best.workspaceSize);
+  return best.state;
+}
+
+inline Status BlasProjection::project(cudaStream_t stream, View<const Bf16, 2, DeviceSpace> e,
+                                      View<Bf16, 3, DeviceSpace> segments,
+                                      View<std::byte, 1, DeviceSpace> workspace) const noexcept {
+  if (const Status s = check_projection_call(shape_, e, segments); !s.ok()) return s;
+  const Index tokens = e.extent(0);
+  if (tokens == 0) return {};
+  Plan* const plan = plan_of(tokens);
+  if (plan == nullptr) return {Code::unsupported, 0, tokens};
+  if (workspace.size() < needed_by(*plan)) return {Code::workspace_small, 0, needed_by(*plan)};
+  void* scratch = nullptr;
+  if (plan->workspace != 0) {
+    const auto place = reinterpret_cast<std::uintptr_t>(workspace.data());
+    scratch = workspace.data() +
+              (workspace_alignment - place % workspace_alignment) % workspace_alignment;
+  }
+  const float one = 1, zero = 0;
+  for (std::size_t i = 0; i < products_.size(); ++i) {
+    Product& product = *products_[i];
+    Bf16* const out = segments.data() + product.begin;
+    const cublasStatus_t s =
+        cublasLtMatmul(handle_.get(), &product.operation, &one, product.matrix, &product.weight,
+                       e.data(), &plan->e, &zero, out, &plan->of[i].out, out, &plan->of[i].out,
+                       &plan->of[i].algorithm, scratch, plan->workspace, stream);
+    if (s != CUBLAS_STATUS_SUCCESS) return blas_status(s);
+  }
+  return {};
+}
+
+ENGRAM_END_NAMESPACE

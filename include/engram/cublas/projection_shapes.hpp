@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// What a projection on a GPU takes and gives, and whether it fits together: apart from cuBLAS, so
+// that it is checked where neither it nor a GPU is.
+
+#include <engram/core/scalar.hpp>
+#include <engram/core/status.hpp>
+#include <engram/core/view.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// A matrix of weights, not owned: row n makes output n.
+struct BlasMatrix {
+  View<const Bf16, 2, DeviceSpace> weight;  ///< [N, M], row stride free
+  View<const Bf16, 1, DeviceSpace> bias;    ///< [N] or empty; bf16, as cuBLAS adds to bf16 outputs
+};
+
+/// The letters of a projection.
+struct ProjectionShape {
+  Index inputs = 0;    ///< M
+  Index width = 0;     ///< D
+  Index branches = 0;  ///< G
+};
+
+/// Keys of the branches in what a projection wrote: [T, G, D] of [T, G + 1, D].
+template <class T, class Space>
+constexpr View<T, 3, Space> keys_of(View<T, 3, Space> segments) noexcept {
+  return View<T, 3, Space>(segments.data(), segments.extent(0), segments.extent(1) - 1,
+                           segments.extent(2))
+      .template with_stride<1>(segments.stride(1))
+      .template with_stride<0>(segments.stride(0));
+}
+
+/// The value that the branches share: [T, D] of [T, G + 1, D].
+template <class T, class Space>
+constexpr View<T, 2, Space> value_of(View<T, 3, Space> segments) noexcept {
+  return segments.template at<1>(segments.extent(1) - 1);
+}
+
+ENGRAM_BEGIN_LOOPS
+
+/// The shape of one fused matrix [(G + 1) D, M], or of the keys' [G D, M] and the value's [D, M].
+/// Fails with shape_mismatch.
+inline Result<ProjectionShape> projection_shape(View<const BlasMatrix, 1> matrices,
+                                                Index branches) {
+  const auto refuse = [](std::initializer_list<Piece> why) {
+    return fail(Code::shape_mismatch, {"projection: ", sentence(why)});
+  };
+  const Index count = matrices.extent(0);
+  if (count != 1 && count != 2)
+    return refuse({count, " matrices, expected one, or the keys' and the value's"});
+  if (branches < 1) return refuse({branches, " branches, expected at least 1"});
+  const Index inputs = matrices(0).weight.extent(1);
+  for (Index i = 0; i < count; ++i) {
+    const BlasMatrix& matrix = matrices(i);
+    const Index outputs = matrix.weight.extent(0);
+    if (outputs < 1 || inputs < 1 || matrix.weight.extent(1) != inputs)
+      return refuse({"matrix ", i, " is [", outputs, ", ", matrix.weight.extent(1), "], expected ",
+                     inputs < 1 ? 1 : inputs, " inputs and at least 1 output"});
+    if (matrix.weight.stride(0) < inputs)
+      return refuse({"rows of matrix ", i, " are ", matrix.weight.stride(0),
+                     " elements apart, expected at least ", inputs});
+    if (matrix.bias.size() != 0 && matrix.bias.extent(0) != outputs)
+      return refuse(
+          {"the bias of matrix ", i, " has ", matrix.bias.extent(0), " elements, not ", outputs});
+  }
+  const Index outputs = matrices(0).weight.extent(0);
+  const Index parts = count == 1 ? branches + 1 : branches;
+  const Index width = outputs / parts;
+  if (outputs % parts != 0)
+    return refuse({"matrix 0 has ", outputs, " outputs, expected a multiple of ", parts});
+  if (count == 2 && matrices(1).weight.extent(0) != width)
+    return refuse({"the value's matrix has ", matrices(1).weight.extent(0), " outputs, not the ",
+                   width, " of a key"});
+  return ProjectionShape{inputs, width, branches};
+}
+
+/// Whether rows and segments are dense, of these extents, and at multiples of 16 bytes. Fails with
+/// shape_mismatch (index: the extent or stride expected) or unsupported (index: 16, another place).
+inline Status check_projection_call(const ProjectionShape& shape,
+                                    View<const Bf16, 2, DeviceSpace> e,
+                                    View<Bf16, 3, DeviceSpace> segments) noexcept {
+  const auto differs = [](Index expected) { return Status{Code::shape_mismatch, 0, expected}; };
+  if (e.extent(1) != shape.inputs || e.stride(0) != shape.inputs) return differs(shape.inputs);
+  if (segments.extent(0) != e.extent(0)) return differs(e.extent(0));
+  if (segments.extent(1) != shape.branches + 1) return differs(shape.branches + 1);
+  if (segments.extent(2) != shape.width || segments.stride(1) != shape.width)
+    return differs(shape.width);
+  const Index token = (shape.branches + 1) * shape.width;
+  if (segments.stride(0) != token) return differs(token);
+  const auto places = reinterpret_cast<std::uintptr_t>(e.data()) |
+                      reinterpret_cast<std::uintptr_t>(segments.data());
+  if (places % 16 != 0) return {Code::unsupported, 0, 16};
+  return {};
+}
+
+ENGRAM_END_LOOPS
+ENGRAM_END_NAMESPACE

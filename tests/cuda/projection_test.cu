@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The projection by cuBLAS beside sums in double: fused and split weights, with and without bias,
+// few tokens and many, and in a graph.
+#include "gpu.hpp"
+
+#include <engram/cublas/blas_projection.hpp>
+
+#include <cmath>
+
+using namespace engram;
+using gpu::at;
+
+namespace {
+
+std::vector<Bf16> random_elements(Index count, Random& random) {
+  std::vector<Bf16> elements;
+  for (Index i = 0; i < count; ++i)
+    elements.push_back(from_float<Bf16>(static_cast<float>(random.below(2001) - 1000) / 500.0f));
+  return elements;
+}
+
+/// Weights on both sides; row stride `inputs` + `padding`.
+struct Weights {
+  Index inputs, width, branches, stride;
+  std::vector<Bf16> matrix, bias;
+  gpu::Array<Bf16> device_matrix, device_bias;
+
+  Weights(Index m, Index d, Index g, Index padding, Random& random)
+      : inputs(m),
+        width(d),
+        branches(g),
+        stride(m + padding),
+        matrix(random_elements((g + 1) * d * (m + padding), random)),
+        bias(random_elements((g + 1) * d, random)),
+        device_matrix(matrix),
+        device_bias(bias) {}
+
+  BlasMatrix rows(Index begin, Index count, bool with_bias) const {
+    BlasMatrix part;
+    part.weight =
+        View<const Bf16, 2, DeviceSpace>(device_matrix.data() + begin * stride, count, inputs)
+            .with_stride<0>(stride);
+    if (with_bias) part.bias = View<const Bf16, 1, DeviceSpace>(device_bias.data() + begin, count);
+    return part;
+  }
+  std::vector<BlasMatrix> fused(bool with_bias) const {
+    return {rows(0, (branches + 1) * width, with_bias)};
+  }
+  std::vector<BlasMatrix> split(bool with_bias) const {
+    return {rows(0, branches * width, with_bias), rows(branches * width, width, with_bias)};
+  }
+};
+
+/// How many outputs are further from the sum in double than one rounding to bf16, and sums in
+/// float, can be.
+Index wrong_outputs(const Weights& w, bool with_bias, const std::vector<Bf16>& e,
+                    const std::vector<Bf16>& found) {
+  const Index outputs = (w.branches + 1) * w.width;
+  const Index tokens = static_cast<Index>(e.size()) / w.inputs;
+  Index wrong = 0;
+  for (Index t = 0; t < tokens; ++t)
+    for (Index n = 0; n < outputs; ++n) {
+      double sum = with_bias ? to_float(w.bias[at(n)]) : 0.0, size = std::abs(sum);
+      for (Index m = 0; m < w.inputs; ++m) {
+        const double product = double{to_float(e[at(t * w.inputs + m)])} *
+                               double{to_float(w.matrix[at(n * w.stride + m)])};
+        sum += product;
+        size += std::abs(product);
+      }
+      const double difference = std::abs(to_float(found[at(t * outputs + n)]) - sum);
+      wrong += !(difference <= 0x1p-8 * std::abs(sum) + 1e-5 * size);
+    }
+  return wrong;
+}
+
+struct Shape {
+  Index inputs, width, branches, padding;
+};
+constexpr Shape shapes[] = {{256, 128, 4, 0}, {2560, 64, 4, 8}, {40, 24, 2, 0}, {33, 7, 3, 0}};
+
+}  // namespace
+
+TEST_CASE("cuda projection: keys and value of fused and split weights, with and without bias") {
+  if (!gpu::is_here()) return;
+  const std::vector<Index> batches = {1, 7, 512};
+  for (const Shape& s : shapes)
+    for (const bool with_bias : {false, true})
+      for (const bool is_split : {false, true}) {
+        INFO(s.inputs << " to " << s.branches << " x " << s.width << ", bias " << with_bias
+                      << ", split " << is_split);
+        Random random(1);
+        const Weights weights(s.inputs, s.width, s.branches, s.padding, random);
+        auto made = BlasProjection::make(
+            is_split ? weights.split(with_bias) : weights.fused(with_bias), s.branches, batches);
+        if (s.inputs % 8 != 0 && made.status().code == Code::unsupported) {
+          std::cout << "[skipped] " << made.message() << '\n';
+          continue;
+        }
+        INFO(made.message());
+        REQUIRE(made.ok());
+        const BlasProjection& projection = made.value();
+        CHECK(projection.input_width() == s.inputs);
+        CHECK(projection.output_width() == s.width);
+        CHECK(projection.branches() == s.branches);
+        gpu::OwnStream stream;
+        const gpu::Array<std::byte> workspace(
+            std::vector<std::byte>(at(projection.workspace_bytes() + 1)));
+        for (const Index tokens : batches) {
+          const std::vector<Bf16> e = random_elements(tokens * s.inputs, random);
+          const Index outputs = (s.branches + 1) * s.width;
+          const Bf16 poison{0x7FC0};  // NaN: every output is written
+          const gpu::Array<Bf16> rows(e), out(std::vector<Bf16>(at(tokens * outputs), poison));
+          REQUIRE(projection
+                      .project(stream.device().stream, rows.read(tokens, s.inputs),
+                               out.view(tokens, s.branches + 1, s.width),
+                               View<std::byte, 1, DeviceSpace>(workspace.data() + 1,
+                                                               projection.workspace_bytes()))
+                      .ok());
+          REQUIRE(stream.device().wait().ok());
+          CHECK(wrong_outputs(weights, with_bias, e, out.get()) == 0);
+        }
+      }
+}
+
+TEST_CASE("cuda projection: a captured call, replayed with other rows") {
+  if (!gpu::is_here()) return;
+  Random random(2);
+  const Weights weights(512, 128, 4, 0, random);
+  const std::vector<Index> batches = {7};
+  auto made = BlasProjection::make(weights.split(true), 4, batches);
+  REQUIRE(made.ok());
+  BlasProjection& projection = made.value();
+  const gpu::Array<std::byte> workspace(std::vector<std::byte>(at(projection.workspace_bytes())));
+  gpu::Array<Bf16> rows(random_elements(7 * 512, random));
+  const gpu::Array<Bf16> out(std::vector<Bf16>(7 * 640));
+  gpu::OwnStream stream;
+  const auto call = [&](const CudaDevice& device) {
+    CHECK(projection
+              .project(device.stream, rows.read(7, 512), out.view(7, 5, 128),
+                       workspace.view(projection.workspace_bytes()))
+              .ok());
+  };
+  call(stream.device());
+  REQUIRE(stream.device().wait().ok());
+  const cudaGraphExec_t graph = stream.captured(call);
+  for (int replay = 0; replay < 20; ++replay) {
+    const std::vector<Bf16> e = random_elements(7 * 512, random);
+    rows.set(e);
+    stream.replay(graph);
+    REQUIRE(stream.device().wait().ok());
+    REQUIRE(wrong_outputs(weights, true, e, out.get()) == 0);
+    // Other numbers of tokens leave what was captured as it is.
+    if (replay == 9) REQUIRE(projection.prepare(64).ok());
+  }
+  (void)cudaGraphExecDestroy(graph);
+}
+
+TEST_CASE("cuda projection: without a GPU a sentence; weights that do not fit come before it") {
+  const BlasMatrix none{View<const Bf16, 2, DeviceSpace>(nullptr, 50, 24), {}};
+  const std::vector<BlasMatrix> matrices = {none};
+  const std::vector<Index> batches;
+  const auto refused = BlasProjection::make(matrices, 3, batches);
+  CHECK(refused.status() == Status{Code::shape_mismatch});
+  const auto made = BlasProjection::make(matrices, 4, batches);
+  const Result<int> found = cuda_device_count();
+  CHECK(made.ok() == found.ok());
+  CHECK(made.status().code == found.status().code);
+  CHECK(made.message() == found.message());
+}
+
+TEST_CASE("cuda projection: what does not fit is refused, and nothing is launched") {
+  if (!gpu::is_here()) return;
+  Random random(3);
+  const Weights weights(256, 128, 4, 0, random);
+  const std::vector<Index> batches = {7};
+  auto made = BlasProjection::make(weights.fused(false), 4, batches);
+  REQUIRE(made.ok());
+  BlasProjection& projection = made.value();
+  gpu::OwnStream stream;
+  const gpu::Array<Bf16> rows(std::vector<Bf16>(8 * 256)), out(std::vector<Bf16>(8 * 640));
+  const gpu::Array<std::byte> workspace(std::vector<std::byte>(at(projection.workspace_bytes())));
+  const auto call = [&](Index tokens, Index inputs, Index bytes) {
+    return projection.project(stream.device().stream, rows.read(tokens, inputs),
+                              out.view(tokens, 5, 128), workspace.view(bytes));
+  };
+  const Index bytes = projection.workspace_bytes();
+  CHECK(call(7, 255, bytes) == Status{Code::shape_mismatch, 0, 256});
+  CHECK(call(8, 256, bytes) == Status{Code::unsupported, 0, 8});
+  if (bytes > 0) CHECK(call(7, 256, bytes - 1) == Status{Code::workspace_small, 0, bytes});
+  CHECK(call(0, 256, bytes).ok());
+  CHECK(projection.prepare(0).status().code == Code::invalid_config);
+  CHECK(stream.device().wait().ok());
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What the projection asks of cuBLAS: its four functions that need a GPU are plain loops here, over
+// host memory and the descriptors as cuBLAS keeps them, and give what the reference gives.
+#include <catch.hpp>
+#include <contains.hpp>
+#include <engram/cublas/blas_projection.hpp>
+#include <engram/layer/reference_projection.hpp>
+#include <random.hpp>
+
+#include <cmath>
+#include <vector>
+
+using namespace engram;
+
+namespace {
+
+/// What the doubles were asked, and what they answer.
+struct Calls {
+  int products = 0;
+  int searches = 0;
+  std::size_t workspace_wanted = 1000;
+  cublasStatus_t product_status = CUBLAS_STATUS_SUCCESS;
+  cublasStatus_t search_status = CUBLAS_STATUS_SUCCESS;
+  bool finds_none = false;
+  std::byte* workspace = nullptr;
+  std::size_t workspace_bytes = 0;
+  cudaStream_t stream = nullptr;
+};
+Calls calls;
+
+template <class T>
+T attribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t which) {
+  T value{};
+  std::size_t written = 0;
+  CHECK(cublasLtMatrixLayoutGetAttribute(layout, which, &value, sizeof value, &written) ==
+        CUBLAS_STATUS_SUCCESS);
+  return value;
+}
+template <class T>
+T attribute(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t which) {
+  T value{};
+  std::size_t written = 0;
+  CHECK(cublasLtMatmulDescGetAttribute(operation, which, &value, sizeof value, &written) ==
+        CUBLAS_STATUS_SUCCESS);
+  return value;
+}
+std::uint32_t attribute(cublasLtMatmulPreference_t preference,
+                        cublasLtMatmulPreferenceAttributes_t which) {
+  std::uint32_t value = 0;
+  std::size_t written = 0;
+  CHECK(cublasLtMatmulPreferenceGetAttribute(preference, which, &value, sizeof value, &written) ==
+        CUBLAS_STATUS_SUCCESS);
+  return value;
+}
+
+/// A matrix of bf16 as cuBLAS sees it: columns one behind the other.
+struct Columns {
+  const Bf16* data;
+  Index rows, columns, step;
+
+  Columns(const void* at, cublasLtMatrixLayout_t layout)
+      : data(static_cast<const Bf16*>(at)),
+        rows(attribute<std::int64_t>(layout, CUBLASLT_MATRIX_LAYOUT_ROWS)),
+        columns(attribute<std::int64_t>(layout, CUBLASLT_MATRIX_LAYOUT_COLS)),
+        step(attribute<std::int64_t>(layout, CUBLASLT_MATRIX_LAYOUT_LD)) {
+    CHECK(attribute<std::uint32_t>(layout, CUBLASLT_MATRIX_LAYOUT_TYPE) == CUDA_R_16BF);
+    CHECK(attribute<std::int32_t>(layout, CUBLASLT_MATRIX_LAYOUT_ORDER) == CUBLASLT_ORDER_COL);
+    CHECK(step >= rows);
+  }
+  double at(Index row, Index column, bool transposed) const {
+    return to_float(transposed ? data[column + row * step] : data[row + column * step]);
+  }
+};
+
+bool divides(std::uint32_t alignment, const void* place) {
+  return reinterpret_cast<std::uintptr_t>(place) % alignment == 0;
+}
+
+}  // namespace
+
+extern "C" {
+
+cudaError_t __wrap_cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  *handle = reinterpret_cast<cublasLtHandle_t>(&calls);
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t) { return CUBLAS_STATUS_SUCCESS; }
+
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatmulPreference_t preference, int asked,
+                                              cublasLtMatmulHeuristicResult_t* results,
+                                              int* found) {
+  ++calls.searches;
+  CHECK(asked == 1);
+  CHECK(attribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK) ==
+        CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
+  *found = calls.finds_none ? 0 : 1;
+  results[0] = {};
+  results[0].workspaceSize = calls.workspace_wanted;
+  // An algorithm that needs what it was told of the places, so that the product can check it.
+  results[0].algo.data[0] = attribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
+  results[0].algo.data[1] = attribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES);
+  results[0].algo.data[2] = attribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES);
+  results[0].algo.data[3] = attribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES);
+  return calls.search_status;
+}
+
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation, const void* alpha,
+                              const void* a, cublasLtMatrixLayout_t a_layout, const void* b,
+                              cublasLtMatrixLayout_t b_layout, const void* beta, const void* c,
+                              cublasLtMatrixLayout_t, void* d, cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t* algorithm, void* workspace,
+                              std::size_t workspace_bytes, cudaStream_t stream) {
+  ++calls.products;
+  calls.workspace = static_cast<std::byte*>(workspace);
+  calls.workspace_bytes = workspace_bytes;
+  calls.stream = stream;
+  if (calls.product_status != CUBLAS_STATUS_SUCCESS) return calls.product_status;
+  CHECK(*static_cast<const float*>(alpha) == 1.0f);
+  CHECK(*static_cast<const float*>(beta) == 0.0f);
+  CHECK(c == d);
+  const void* const places[] = {a, b, c, d};
+  for (int i = 0; i < 4; ++i)
+    CHECK(divides(static_cast<std::uint32_t>(algorithm->data[i]), places[i]));
+  const bool turn_a = attribute<std::int32_t>(operation, CUBLASLT_MATMUL_DESC_TRANSA) != 0;
+  const bool turn_b = attribute<std::int32_t>(operation, CUBLASLT_MATMUL_DESC_TRANSB) != 0;
+  CHECK(attribute<std::int32_t>(operation, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE) ==
+        CUBLAS_COMPUTE_32F);
+  const auto epilogue = attribute<std::uint32_t>(operation, CUBLASLT_MATMUL_DESC_EPILOGUE);
+  const auto* const bias =
+      epilogue == CUBLASLT_EPILOGUE_BIAS
+          ? attribute<const Bf16*>(operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER)
+          : nullptr;
+  const Columns left(a, a_layout), right(b, b_layout), out(d, d_layout);
+  const Index inner = turn_a ? left.rows : left.columns;
+  CHECK((turn_a ? left.columns : left.rows) == out.rows);
+  CHECK((turn_b ? right.rows : right.columns) == out.columns);
+  CHECK((turn_b ? right.columns : right.rows) == inner);
+  for (Index row = 0; row < out.rows; ++row)
+    for (Index column = 0; column < out.columns; ++column) {
+      double sum = bias != nullptr ? to_float(bias[row]) : 0.0;
+      for (Index i = 0; i < inner; ++i)
+        sum += left.at(row, i, turn_a) * right.at(i, column, turn_b);
+      static_cast<Bf16*>(d)[row + column * out.step] = from_float<Bf16>(static_cast<float>(sum));
+    }
+  return CUBLAS_STATUS_SUCCESS;
+}
+
+}  // extern "C"
+
+namespace {
+
+struct Model {
+  Index inputs, width, branches, stride;
+  std::vector<Bf16> matrix, bias;
+  std::vector<float> float_bias;
+
+  Model(Index m, Index d, Index g, Index padding, Random& random)
+      : inputs(m), width(d), branches(g), stride(m + padding) {
+    matrix = elements((g + 1) * d * stride, random);
+    bias = elements((g + 1) * d, random);
+    for (const Bf16 b : bias) float_bias.push_back(to_float(b));
+  }
+  static std::vector<Bf16> elements(Index count, Random& random) {
+    std::vector<Bf16> all;
+    for (Index i = 0; i < count; ++i)
+      all.push_back(from_float<Bf16>(static_cast<float>(random.below(2001) - 1000) / 500.0f));
+    return all;
+  }
+  BlasMatrix rows(Index begin, Index count, bool with_bias) const {
+    BlasMatrix part;
+    part.weight = View<const Bf16, 2, DeviceSpace>(matrix.data() + begin * stride, count, inputs)
+                      .with_stride<0>(stride);
+    if (with_bias) part.bias = View<const Bf16, 1, DeviceSpace>(bias.data() + begin, count);
+    return part;
+  }
+  std::vector<BlasMatrix> matrices(bool is_split, bool with_bias) const {
+    const Index keys = branches * width;
+    if (is_split) return {rows(0, keys, with_bias), rows(keys, width, with_bias)};
+    return {rows(0, keys + width, with_bias)};
+  }
+  /// [T, G + 1, D] by the library's loop.
+  std::vector<Bf16> reference(const std::vector<Bf16>& e, bool with_bias) const {
+    const View<const Bf16, 2> all(matrix.data(), (branches + 1) * width, inputs);
+    ProjectionWeights<Bf16> weights = fused_weights(all.with_stride<0>(stride), branches);
+    if (with_bias) {
+      weights.key_bias = View<const float, 2>(float_bias.data(), branches, width);
+      weights.value_bias = View<const float, 1>(float_bias.data() + branches * width, width);
+    }
+    const auto projection = ReferenceProjection<Bf16>::make(weights).value();
+    const Index tokens = static_cast<Index>(e.size()) / inputs;
+    std::vector<Bf16> out(static_cast<std::size_t>(tokens * (branches + 1) * width));
+    const View<Bf16, 3> segments(out.data(), tokens, branches + 1, width);
+    for (int s = 0; s <= branches; ++s)
+      for (Index tile = 0; tile < projection.tiles(); ++tile)
+        projection.project(View<const Bf16, 2>(e.data(), tokens, inputs), s, tile,
+                           segments.at<1>(s));
+    return out;
+  }
+};
+
+Status project(const BlasProjection& projection, const std::vector<Bf16>& e, std::vector<Bf16>& out,
+               std::vector<std::byte>& workspace, Index skip = 0) {
+  const Index tokens = static_cast<Index>(e.size()) / projection.input_width();
+  return projection.project(
+      reinterpret_cast<cudaStream_t>(64),
+      View<const Bf16, 2, DeviceSpace>(e.data(), tokens, projection.input_width()),
+      View<Bf16, 3, DeviceSpace>(out.data(), tokens, projection.branches() + 1,
+                                 projection.output_width()),
+      View<std::byte, 1, DeviceSpace>(workspace.data() + skip,
+                                      static_cast<Index>(workspace.size()) - skip));
+}
+
+}  // namespace
+
+TEST_CASE("blas projection: cuBLAS is asked for the product that the reference makes") {
+  struct Shape {
+    Index inputs, width, branches, padding;
+  };
+  const std::vector<Index> batches = {1, 7, 40};
+  for (const Shape& s : {Shape{256, 128, 4, 0}, Shape{64, 16, 2, 8}, Shape{33, 7, 3, 0}})
+    for (const bool is_split : {false, true})
+      for (const bool with_bias : {false, true}) {
+        INFO(s.inputs << " to " << s.branches << " x " << s.width << ", split " << is_split
+                      << ", bias " << with_bias);
+        Random random(1);
+        const Model model(s.inputs, s.width, s.branches, s.padding, random);
+        calls = {};
+        const auto made =
+            BlasProjection::make(model.matrices(is_split, with_bias), s.branches, batches);
+        REQUIRE(made.ok());
+        const BlasProjection& projection = made.value();
+        CHECK(projection.input_width() == s.inputs);
+        CHECK(projection.output_width() == s.width);
+        CHECK(projection.branches() == s.branches);
+        const int searches = calls.searches;
+        CHECK(searches == 3 * (is_split ? 2 : 1));
+        for (const Index tokens : batches)
+          for (const Index skip : {0, 1, 77}) {
+            const std::vector<Bf16> e = Model::elements(tokens * s.inputs, random);
+            const std::vector<Bf16> expected = model.reference(e, with_bias);
+            std::vector<Bf16> out(expected.size(), Bf16{0x7FC0});
+            std::vector<std::byte> workspace(
+                static_cast<std::size_t>(projection.workspace_bytes() + skip));
+            calls.products = 0;
+            REQUIRE(project(projection, e, out, workspace, skip).ok());
+            CHECK(calls.products == (is_split ? 2 : 1));
+            CHECK(calls.stream == reinterpret_cast<cudaStream_t>(64));
+            CHECK(divides(256, calls.workspace));
+            CHECK(calls.workspace >= workspace.data() + skip);
+            CHECK(calls.workspace + calls.workspace_bytes <= workspace.data() + workspace.size());
+            Index wrong = 0;
+            for (std::size_t i = 0; i < out.size(); ++i) {
+              const float x = to_float(expected[i]);
+              wrong += !(std::abs(to_float(out[i]) - x) <= 0x1p-7f * std::abs(x) + 1e-3f);
+            }
+            CHECK(wrong == 0);
+          }
+        CHECK(calls.searches == searches);  // no call chooses
+      }
+}
+
+TEST_CASE("blas projection: what cannot be is refused, and no product is made") {
+  Random random(2);
+  const Model model(64, 16, 4, 0, random);
+  const std::vector<Index> batches = {7};
+  calls = {};
+  auto made = BlasProjection::make(model.matrices(false, false), 4, batches);
+  REQUIRE(made.ok());
+  BlasProjection& projection = made.value();
+  const std::vector<Bf16> seven = Model::elements(7 * 64, random), eight(8 * 64);
+  std::vector<Bf16> out(8 * 80);
+  std::vector<std::byte> workspace(static_cast<std::size_t>(projection.workspace_bytes()));
+  std::vector<std::byte> small(workspace.size() - 1);
+  CHECK(project(projection, eight, out, workspace) == Status{Code::unsupported, 0, 8});
+  CHECK(project(projection, seven, out, small) ==
+        Status{Code::workspace_small, 0, projection.workspace_bytes()});
+  CHECK(project(projection, {}, out, workspace).ok());
+  CHECK(calls.products == 0);
+
+  calls.product_status = CUBLAS_STATUS_EXECUTION_FAILED;
+  CHECK(project(projection, seven, out, workspace) ==
+        Status{Code::device, CUBLAS_STATUS_EXECUTION_FAILED});
+  calls = {};
+
+  // One more T that wants a larger workspace: the first T is as content as before.
+  calls.workspace_wanted = 100'000;
+  REQUIRE(projection.prepare(8).ok());
+  CHECK(projection.workspace_bytes() >= 100'000);
+  CHECK(project(projection, seven, out, workspace).ok());
+  CHECK(project(projection, eight, out, workspace).code == Code::workspace_small);
+  CHECK(calls.searches == 1);
+  REQUIRE(projection.prepare(7).ok());  // known
+  CHECK(calls.searches == 1);
+
+  CHECK(projection.prepare(0).status().code == Code::invalid_config);
+  calls.finds_none = true;
+  const Result<void> none = projection.prepare(9);
+  CHECK(none.status() == Status{Code::unsupported, CUBLAS_STATUS_NOT_SUPPORTED});
+  CHECK(contains(none.message(), "CUBLAS_STATUS_NOT_SUPPORTED"));
+  calls = {};
+  calls.search_status = CUBLAS_STATUS_INVALID_VALUE;
+  const std::vector<Index> nine = {9};
+  CHECK(BlasProjection::make(model.matrices(true, true), 4, nine).status() ==
+        Status{Code::device, CUBLAS_STATUS_INVALID_VALUE});
+  CHECK(BlasProjection::make(model.matrices(true, true), 3, nine).status().code ==
+        Code::shape_mismatch);
+  calls = {};
+}
+
+TEST_CASE("blas projection: without a workspace none is needed; it moves with its plans") {
+  Random random(3);
+  const Model model(64, 16, 4, 0, random);
+  calls = {};
+  calls.workspace_wanted = 0;
+  const std::vector<Index> batches = {7};
+  auto made = BlasProjection::make(model.matrices(true, true), 4, batches);
+  REQUIRE(made.ok());
+  const BlasProjection moved(std::move(made.value()));
+  CHECK(moved.workspace_bytes() == 0);
+  const std::vector<Bf16> e = Model::elements(7 * 64, random);
+  std::vector<Bf16> out(7 * 80);
+  std::vector<std::byte> none;
+  REQUIRE(project(moved, e, out, none).ok());
+  CHECK(calls.workspace == nullptr);
+  const std::vector<Bf16> expected = model.reference(e, true);
+  for (std::size_t i = 0; i < out.size(); i += 13)
+    CHECK(std::abs(to_float(out[i]) - to_float(expected[i])) <=
+          0x1p-7f * std::abs(to_float(expected[i])) + 1e-3f);
+  calls = {};
+}
