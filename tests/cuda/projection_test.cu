@@ -155,7 +155,7 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
   (void)cudaGraphExecDestroy(graph);
 }
 
-TEST_CASE("cuda projection: without a GPU a sentence; weights that do not fit come before it") {
+TEST_CASE("cuda projection: without a GPU a sentence, unless the weights do not fit") {
   const BlasMatrix none{View<const Bf16, 2, DeviceSpace>(nullptr, 50, 24), {}};
   const std::vector<BlasMatrix> matrices = {none};
   const std::vector<Index> batches;

@@ -314,7 +314,7 @@ TEST_CASE("blas projection: what cannot be is refused, and no product is made") 
   calls = {};
 }
 
-TEST_CASE("blas projection: without a workspace none is needed; it moves with its plans") {
+TEST_CASE("blas projection: without a workspace where none is wanted, and moved with its plans") {
   Random random(3);
   const Model model(64, 16, 4, 0, random);
   calls = {};
