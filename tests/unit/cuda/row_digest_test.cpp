@@ -82,6 +82,8 @@ TEST_CASE("row digest: lanes of any kind, rows in any order and at any distance 
     const std::uint64_t expected = digest_of(table);
     CHECK(digest_backwards<SerialLanes>(table) == expected);
     CHECK(digest_backwards<HostLanes<16>>(table) == expected);
+    CHECK(digest_backwards<HostLanes<32>>(table) == expected);
+    CHECK(digest_backwards<HostLanes<64>>(table) == expected);
     CHECK(digest_by_warp(table) == expected);
     for (const Index more : {1, 8, 16, 61}) {
       const Packed apart = numbered(9, bytes, bytes + more, std::byte{0xEE});
