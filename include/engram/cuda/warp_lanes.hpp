@@ -47,7 +47,7 @@ struct WarpLanes {
     return {lane < count ? to_float(at[lane]) : 0.0f};
   }
 
-  /// Copies bytes that do not overlap: 16 at a time when both begin at a multiple of 16.
+  /// Copies bytes that do not overlap: 16, 8 or 4 at a time where both begin at a multiple of that.
   ENGRAM_ANY_LANES
   ENGRAM_HD ENGRAM_ALWAYS_INLINE static void copy(void* to, const std::byte* from,
                                                   Index size) noexcept {
@@ -55,14 +55,15 @@ struct WarpLanes {
       std::uint64_t half[2];
     };
     auto* const out = static_cast<std::byte*>(to);
-    Index done = 0;
     const auto places =
         reinterpret_cast<std::uintptr_t>(out) | reinterpret_cast<std::uintptr_t>(from);
-    if (places % sizeof(Sixteen) == 0) {
-      for (Index i = Warp::lane(); i < size / 16; i += width)
-        reinterpret_cast<Sixteen*>(out)[i] = reinterpret_cast<const Sixteen*>(from)[i];
-      done = size / 16 * 16;
-    }
+    Index done = 0;
+    if (places % 16 == 0)
+      done = copy_units<Sixteen>(out, from, size);
+    else if (places % 8 == 0)
+      done = copy_units<std::uint64_t>(out, from, size);
+    else if (places % 4 == 0)
+      done = copy_units<std::uint32_t>(out, from, size);
     for (Index i = done + Warp::lane(); i < size; i += width) out[i] = from[i];
   }
 
@@ -131,6 +132,15 @@ struct WarpLanes {
   }
 
  private:
+  /// As many whole units as there are; their bytes.
+  template <class Unit>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static Index copy_units(std::byte* to, const std::byte* from,
+                                                         Index size) noexcept {
+    const Index count = size / Index{sizeof(Unit)};
+    for (Index i = Warp::lane(); i < count; i += width)
+      reinterpret_cast<Unit*>(to)[i] = reinterpret_cast<const Unit*>(from)[i];
+    return count * Index{sizeof(Unit)};
+  }
   ENGRAM_HD ENGRAM_ALWAYS_INLINE static bool is_negative(float x) noexcept {
     return (to_bits(x) & float_bits::sign) != 0;
   }

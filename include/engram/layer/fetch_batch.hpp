@@ -129,6 +129,16 @@ class FetchBatch {
 
   /// Rows asked for, each once.
   Index unique_rows() const noexcept { return num_unique_; }
+  /// Where they arrive, one behind the other, codes and scales: [unique_rows() * bytes of a row],
+  /// in the memory that make() was given.
+  View<const std::byte, 1> row_bytes() const noexcept {
+    const Index each = store_->row_bytes() + store_->scale_bytes();
+    return View<const std::byte, 1>(bytes_, num_unique_ * each);
+  }
+  /// [T * L * H] which of them each id asks for; -1: no row.
+  View<const std::int32_t, 1> places() const noexcept {
+    return View<const std::int32_t, 1>(scatter_, tokens_ * layers_ * heads_);
+  }
   /// The reader, for its counters.
   const Reader& reader() const noexcept { return reader_; }
 

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Rows from a slow store to the GPU: a captured step that is launched before its batch is asked
+// for, 72 times; batches that are late or failed.
+#include "gpu.hpp"
+
+#include <engram/codec/fp8.hpp>
+#include <engram/cuda/gather.cuh>
+#include <engram/cuda/staged_batch.hpp>
+#include <engram/storage/background_store.hpp>
+#include <staged_case.hpp>
+
+using namespace engram;
+using gpu::at;
+using staged_case::byte_of;
+using staged_case::Gate;
+using staged_case::GatedStore;
+
+namespace {
+
+constexpr Index tokens = 12, heads = 3, width = 256, count = tokens * heads;
+constexpr Index first_row = 0;
+constexpr Index microseconds = 20'000'000;
+
+/// A batch of one layer over a store that waits for its gate.
+struct Staged {
+  using Store = BackgroundStore<GatedStore>;
+  using Batch = StagedBatch<Store, Fp8Codec>;
+
+  Gate gate;
+  GatedStore base{500, width, width / 32, gate};
+  Store store{base};
+  PinnedMemory pinned = PinnedMemory::make(Batch::pinned_bytes(store, count)).value();
+  DeviceMemory memory = DeviceMemory::make(Batch::device_bytes(store, count)).value();
+  std::unique_ptr<Batch> batch =
+      Batch::make(store, {}, width, count,
+                  View<std::byte, 1, PinnedSpace>(pinned.data(), Batch::pinned_bytes(store, count)),
+                  View<std::byte, 1, DeviceSpace>(memory.data(), memory.size()))
+          .value();
+  gpu::Array<Bf16> out{std::vector<Bf16>(at(count * width), to_bf16(-9))};
+
+  void launch(const CudaDevice& device, Index timeout) const {
+    CHECK(batch->take(device, count, timeout).ok());
+    CHECK(batch->decode(device, 0, 1, out.view(tokens, heads * width)).ok());
+  }
+  Status ask(const std::vector<std::int32_t>& ids) const {
+    const Status planned = batch->plan(View<const std::int32_t, 3>(ids.data(), tokens, 1, heads),
+                                       View<const Index, 1>(&first_row, 1));
+    return planned.ok() ? batch->submit() : planned;
+  }
+  static std::vector<Bf16> expected(const std::vector<std::int32_t>& ids) {
+    std::vector<Bf16> all(at(count * width));
+    for (Index i = 0; i < count; ++i) {
+      if (ids[at(i)] < 0) continue;
+      std::byte row[width + width / 32];
+      for (Index b = 0; b < width + width / 32; ++b) row[b] = byte_of(ids[at(i)], b, width);
+      for (Index d = 0; d < width; ++d)
+        all[at(i * width + d)] = from_float<Bf16>(Fp8Codec().value({row, row + width}, d));
+    }
+    return all;
+  }
+};
+
+std::vector<std::int32_t> random_ids(Random& random) {
+  std::vector<std::int32_t> ids;
+  for (Index i = 0; i < count; ++i)
+    ids.push_back(random.below(6) == 0 ? -1 : static_cast<std::int32_t>(random.zipf(500)));
+  return ids;
+}
+
+}  // namespace
+
+TEST_CASE("cuda staged batch: a captured step, launched before its rows, replayed 72 times") {
+  if (!gpu::is_here()) return;
+  const Staged s;
+  Random random(1);
+  gpu::OwnStream stream;
+  const cudaGraphExec_t graph =
+      stream.captured([&](const CudaDevice& device) { s.launch(device, microseconds); });
+  for (int replay = 0; replay < 72; ++replay) {
+    const auto ids = random_ids(random);
+    stream.replay(graph);
+    REQUIRE(s.ask(ids).ok());
+    REQUIRE(stream.device().wait().ok());
+    REQUIRE(s.batch->is_taken());
+    REQUIRE(gpu::same_bits(s.out.get(), Staged::expected(ids)));
+  }
+  (void)cudaGraphExecDestroy(graph);
+}
+
+TEST_CASE("cuda staged batch: late, failed and given up") {
+  if (!gpu::is_here()) return;
+  Staged s;
+  Random random(2);
+  gpu::OwnStream stream;
+  const CudaDevice device = stream.device();
+  const auto ids = random_ids(random);
+  const std::vector<Bf16> zeros(at(count * width));
+  s.gate.set(false);
+  REQUIRE(s.ask(ids).ok());
+  s.launch(device, 2000);
+  CHECK(device.wait().code == Code::busy);
+  CHECK(gpu::same_bits(s.out.get(), zeros));
+  s.gate.set(true, {Code::io, 5, 3});
+  s.launch(device, microseconds);
+  CHECK(device.wait().code == Code::io);
+  CHECK(s.batch->wait() == Status{Code::io, 5, 3});
+  CHECK(gpu::same_bits(s.out.get(), zeros));
+  s.gate.set(true);
+  REQUIRE(s.ask(ids).ok());
+  s.batch->discard();
+  REQUIRE(s.ask(ids).ok());
+  s.launch(device, microseconds);
+  CHECK(device.wait().ok());
+  CHECK(gpu::same_bits(s.out.get(), Staged::expected(ids)));
+}

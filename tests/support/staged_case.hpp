@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// A store that answers when it is told to, with rows that say which they are.
+
+#include <engram/storage/store.hpp>
+
+#include <condition_variable>
+#include <mutex>
+
+namespace staged_case {
+
+using namespace engram;
+
+/// What the readers of a GatedStore wait for.
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_open = true;
+  Status status;
+
+  void set(bool open, Status gives = {}) {
+    const std::lock_guard lock(mutex);
+    is_open = open;
+    status = gives;
+    changed.notify_all();
+  }
+};
+
+/// Byte b of row r: r * 7 + b, in the bits of a small e4m3 number; scales near 1.
+inline std::byte byte_of(Index row, Index b, Index codes) {
+  return static_cast<std::byte>(b < codes ? (row * 7 + b) % 120 : 125 + row % 4);
+}
+
+class GatedStore {
+ public:
+  GatedStore(Index rows, Index codes, Index scales, Gate& gate)
+      : rows_(rows), codes_(codes), scales_(scales), gate_(&gate) {}
+
+  Index num_rows() const noexcept { return rows_; }
+  Index row_bytes() const noexcept { return codes_; }
+  Index scale_bytes() const noexcept { return scales_; }
+
+  class Reader {
+   public:
+    explicit Reader(const GatedStore& store) : store_(&store) {}
+    Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) noexcept {
+      ticket.id = 1;
+      rows_ = rows;
+      bytes_ = bytes;
+      return {};
+    }
+    bool poll(Ticket&) noexcept { return false; }
+    Status wait(Ticket& ticket) noexcept {
+      std::unique_lock lock(store_->gate_->mutex);
+      store_->gate_->changed.wait(lock, [&] { return store_->gate_->is_open; });
+      const Index each = store_->codes_ + store_->scales_;
+      for (Index i = 0; i < rows_.extent(0); ++i)
+        for (Index b = 0; b < each; ++b)
+          bytes_(i * each + b) = byte_of(to_integer(rows_(i)), b, store_->codes_);
+      finish_ticket(ticket, store_->gate_->status);
+      return ticket.status;
+    }
+
+   private:
+    const GatedStore* store_;
+    View<const RowId, 1> rows_;
+    View<std::byte, 1> bytes_;
+  };
+  Reader reader() const { return Reader(*this); }
+
+ private:
+  Index rows_, codes_, scales_;
+  Gate* gate_;
+};
+
+}  // namespace staged_case

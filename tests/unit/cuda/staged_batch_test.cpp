@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Rows from a slow store to a GPU that waits for them, by the CPU's threads: a step launched before
+// its batch was asked for, batches late, failed, of another size, given up.
+#include "threaded_warp.hpp"
+
+#include <catch.hpp>
+#include <engram/codec/fp8.hpp>
+#include <engram/codec/plain.hpp>
+#include <engram/cuda/gather_body.hpp>
+#include <engram/cuda/staged_batch.hpp>
+#include <engram/storage/background_store.hpp>
+#include <random.hpp>
+#include <staged_case.hpp>
+
+#include <cstring>
+#include <thread>
+
+using namespace engram;
+using staged_case::byte_of;
+using staged_case::Gate;
+using staged_case::GatedStore;
+
+namespace engram {
+
+/// The gather of CudaDevice.
+template <class Store, class Codec, class Row, class Out>
+Status gather(const ThreadedDevice& device, const Store& store, const Codec& codec, Index width,
+              View<Row, 2, DeviceSpace> rows, View<Out, 2, DeviceSpace> out) {
+  device.for_items(
+      rows.size(),
+      GatherRowBody<decltype(store.ref()), Codec, std::remove_const_t<Row>, Out, Reports>{
+          store.ref(), codec, rows.for_body(), store.num_rows(), width, out.for_body(),
+          device.error_word()});
+  return {};
+}
+
+}  // namespace engram
+
+namespace {
+
+std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+
+constexpr Index layers = 2, heads = 3;
+constexpr Index first_rows[layers] = {0, 60};
+const View<const Index, 1> firsts(first_rows, layers);
+
+template <class Codec>
+struct Staged {
+  using Store = BackgroundStore<GatedStore>;
+
+  Index width;
+  Codec codec{};
+  Gate gate;
+  GatedStore base;
+  Store store;
+  std::vector<std::byte> pinned, gpu;
+  std::unique_ptr<StagedBatch<Store, Codec>> batch;
+  Reports::Found wrong;
+  ThreadedDevice device{Reports{&wrong}};
+
+  Staged(Index w, Index most_ids)
+      : width(w),
+        base(100, codec.code_bytes(w), codec.scale_bytes(w), gate),
+        store(base),
+        pinned(at(StagedBatch<Store, Codec>::pinned_bytes(store, most_ids))),
+        gpu(at(StagedBatch<Store, Codec>::device_bytes(store, most_ids))),
+        batch(StagedBatch<Store, Codec>::make(
+                  store, codec, w, most_ids,
+                  View<std::byte, 1, PinnedSpace>(pinned.data(), static_cast<Index>(pinned.size())),
+                  View<std::byte, 1, DeviceSpace>(gpu.data(), static_cast<Index>(gpu.size())))
+                  .value()) {}
+
+  /// What the GPU does of a step: takes the batch, decodes both layers.
+  std::vector<Bf16> step(Index tokens, Index timeout) {
+    std::vector<Bf16> all(at(layers * tokens * heads * width), to_bf16(-9));
+    CHECK(batch->take(device, tokens * layers * heads, timeout).ok());
+    for (Index l = 0; l < layers; ++l)
+      CHECK(batch
+                ->decode(device, l, layers,
+                         View<Bf16, 2, DeviceSpace>(all.data() + l * tokens * heads * width, tokens,
+                                                    heads * width))
+                .ok());
+    return all;
+  }
+  std::vector<Bf16> expected(const std::vector<std::int32_t>& ids) const {
+    const Index tokens = static_cast<Index>(ids.size()) / (layers * heads);
+    std::vector<Bf16> all(ids.size() * at(width));
+    std::vector<std::byte> row(at(base.row_bytes() + base.scale_bytes()));
+    for (Index l = 0; l < layers; ++l)
+      for (Index t = 0; t < tokens; ++t)
+        for (Index h = 0; h < heads; ++h) {
+          const Index id = ids[at((t * layers + l) * heads + h)];
+          for (std::size_t b = 0; b < row.size() && id >= 0; ++b)
+            row[b] = byte_of(id + first_rows[l], static_cast<Index>(b), base.row_bytes());
+          const RowBytes from{row.data(), row.data() + base.row_bytes()};
+          for (Index d = 0; d < width; ++d)
+            all[at(((l * tokens + t) * heads + h) * width + d)] =
+                id < 0 ? Bf16{} : from_float<Bf16>(codec.value(from, d));
+        }
+    return all;
+  }
+  Status plan(const std::vector<std::int32_t>& ids) {
+    return batch->plan(
+        View<const std::int32_t, 3>(ids.data(), static_cast<Index>(ids.size()) / (layers * heads),
+                                    layers, heads),
+        firsts);
+  }
+};
+
+std::vector<std::int32_t> random_ids(Index tokens, Random& random) {
+  std::vector<std::int32_t> ids;
+  for (Index i = 0; i < tokens * layers * heads; ++i)
+    ids.push_back(random.below(6) == 0 ? -1 : static_cast<std::int32_t>(random.zipf(40)));
+  return ids;
+}
+
+bool same_bits(const std::vector<Bf16>& a, const std::vector<Bf16>& b) {
+  return a.size() == b.size() &&
+         std::memcmp(static_cast<const void*>(a.data()), b.data(), a.size() * sizeof(Bf16)) == 0;
+}
+
+constexpr Index seconds = 1'000'000;
+
+template <class Codec>
+void check_steps(Index width) {
+  Staged<Codec> s(width, 60);
+  Random random(1);
+  for (const Index tokens : {1, 10, 3, 7}) {
+    INFO(tokens << " tokens");
+    const auto ids = random_ids(tokens, random);
+    REQUIRE(s.plan(ids).ok());
+    REQUIRE(s.batch->submit().ok());
+    CHECK(same_bits(s.step(tokens, 60 * seconds), s.expected(ids)));
+    CHECK(s.wrong.code == Code::ok);
+    CHECK(s.batch->is_taken());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("staged batch: rows of any codec, batch after batch") {
+  check_steps<Fp8Codec>(64);
+  check_steps<Bf16Codec>(24);
+  check_steps<F32Codec>(7);
+}
+
+TEST_CASE("staged batch: a step that is launched first waits for its rows") {
+  Staged<Bf16Codec> s(16, 60);
+  s.gate.set(false);
+  Random random(2);
+  const auto ids = random_ids(4, random);
+  std::vector<Bf16> found;
+  std::thread gpu([&] { found = s.step(4, 60 * seconds); });
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK_FALSE(s.batch->is_taken());
+  CHECK(s.plan(ids) == Status{Code::busy, 0, 1});  // its memory is in use
+  CHECK(s.batch->submit() == Status{Code::busy, 0, 1});
+  s.gate.set(true);
+  gpu.join();
+  CHECK(same_bits(found, s.expected(ids)));
+  CHECK(s.wrong.code == Code::ok);
+  CHECK(s.batch->wait().ok());
+}
+
+TEST_CASE("staged batch: rows that are late are zeros, and reported; taken later, they are there") {
+  Staged<Bf16Codec> s(16, 60);
+  s.gate.set(false);
+  Random random(3);
+  const auto ids = random_ids(4, random);
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(4, 1000), std::vector<Bf16>(at(4 * layers * heads * 16))));
+  CHECK(s.wrong.code == Code::busy);
+  CHECK(s.plan(ids) == Status{Code::busy, 0, 1});
+  s.gate.set(true);
+  s.wrong = {};
+  CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+  CHECK(s.wrong.code == Code::ok);
+}
+
+TEST_CASE("staged batch: given up, it leaves room for the next") {
+  Staged<Bf16Codec> s(16, 60);
+  Random random(4);
+  const auto ids = random_ids(4, random), next = random_ids(5, random);
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  s.batch->discard();
+  CHECK(s.batch->is_taken());
+  REQUIRE(s.plan(next).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(5, 60 * seconds), s.expected(next)));
+  CHECK(s.wrong.code == Code::ok);
+}
+
+TEST_CASE("staged batch: a failed one is zeros and io; the host knows why") {
+  Staged<Bf16Codec> s(16, 60);
+  s.gate.set(true, {Code::corrupt, 0, 17});
+  Random random(5);
+  const auto ids = random_ids(4, random);
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(4, 60 * seconds), std::vector<Bf16>(at(4 * layers * heads * 16))));
+  CHECK(s.wrong.code == Code::io);
+  CHECK(s.batch->wait() == Status{Code::corrupt, 0, 17});
+  s.gate.set(true);
+  s.wrong = {};
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+  CHECK(s.wrong.code == Code::ok);
+}
+
+TEST_CASE("staged batch: of another size than the step's it is zeros, and reported") {
+  Staged<Bf16Codec> s(16, 60);
+  Random random(6);
+  const auto ids = random_ids(4, random);
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(5, 60 * seconds), std::vector<Bf16>(at(5 * layers * heads * 16))));
+  CHECK(s.wrong.code == Code::shape_mismatch);
+  CHECK(s.wrong.index == 4 * layers * heads);
+  CHECK(s.batch->is_taken());
+}
+
+TEST_CASE("staged batch: no rows at all, and no tokens") {
+  Staged<Bf16Codec> s(16, 60);
+  const std::vector<std::int32_t> none(at(3 * layers * heads), -1);
+  REQUIRE(s.plan(none).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(3, 60 * seconds), s.expected(none)));
+  CHECK(s.wrong.code == Code::ok);
+  REQUIRE(s.plan({}).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(s.step(0, 60 * seconds).empty());
+  CHECK(s.batch->is_taken());
+}
+
+TEST_CASE("staged batch: what does not fit is refused") {
+  Staged<Bf16Codec> s(16, 60);
+  CHECK(s.batch->take(s.device, 61, 1) == Status{Code::shape_mismatch, 0, 60});
+  std::vector<Bf16> out(at(11 * heads * 16));
+  const View<Bf16, 2, DeviceSpace> to(out.data(), 11, heads * 16);
+  CHECK(s.batch->decode(s.device, 2, 2, to) == Status{Code::shape_mismatch, 0, 2});
+  CHECK(s.batch->decode(s.device, 0, 2, to) == Status{Code::shape_mismatch, 0, 60});
+  const std::vector<std::int32_t> bad(at(layers * heads), 100);
+  CHECK(s.plan(bad) == Status{Code::bad_row, 0, 0});
+
+  using Batch = StagedBatch<BackgroundStore<GatedStore>, Bf16Codec>;
+  const View<std::byte, 1, PinnedSpace> pinned(s.pinned.data(),
+                                               static_cast<Index>(s.pinned.size()));
+  const View<std::byte, 1, DeviceSpace> gpu(s.gpu.data(), static_cast<Index>(s.gpu.size()));
+  const auto refused = [&](Index width, Index most, Index host, Index device) {
+    return Batch::make(s.store, {}, width, most, pinned.slice(0, host), gpu.slice(0, device))
+        .status();
+  };
+  CHECK(refused(16, 60, pinned.size() - 1, gpu.size()) ==
+        Status{Code::workspace_small, 0, pinned.size()});
+  CHECK(refused(16, 60, pinned.size(), gpu.size() - 1) ==
+        Status{Code::workspace_small, 0, gpu.size()});
+  CHECK(refused(17, 60, pinned.size(), gpu.size()).code == Code::mismatch);
+  CHECK(refused(16, 0, pinned.size(), gpu.size()).code == Code::invalid_config);
+}
