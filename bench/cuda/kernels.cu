@@ -12,6 +12,8 @@
 #include <engram/cuda/fuse.cuh>
 #include <engram/cuda/gather.cuh>
 #include <engram/cuda/pinned_store.hpp>
+#include <engram/cuda/plan.cuh>
+#include <engram/cuda/row_gradient.hpp>
 #include <engram/engram.hpp>
 
 #include <algorithm>
@@ -201,6 +203,70 @@ void bench_fuse(const CudaDevice& device, double rate) {
         (3.0 * branches + 1) * width * 2, rate);
 }
 
+/// The other way to train rows: every place adds its part by itself, in any order.
+__global__ void atomic_sgd(const int* ids, Index count, const float* gradients, Index width,
+                           float rate, float* table) {
+  const Index warps = Index{gridDim.x} * (blockDim.x / 32);
+  for (Index i = Index{blockIdx.x} * (blockDim.x / 32) + threadIdx.x / 32; i < count; i += warps)
+    for (Index d = threadIdx.x % 32; d < width; d += 32)
+      atomicAdd(table + ids[i] * width + d, -rate * gradients[i * width + d]);
+}
+
+/// Plan, sums and steps of rows against atomic sums into the table, on ids as words are.
+void bench_backward(const CudaDevice& device) {
+  constexpr Index tokens = 8192, columns = 16, count = tokens * columns, num_rows = 4'000'000;
+  for (const Index width : {64, 256}) {
+    auto table = Table<DeviceStore, F32Codec>::make(DeviceStore::make(num_rows, width * 4).value(),
+                                                    F32Codec(), width)
+                     .value();
+    float* const rows = reinterpret_cast<float*>(table.store().mutable_ref().base);
+    need(cudaMemset(rows, 0, static_cast<std::size_t>(num_rows * width * 4)), "table");
+    const Array<int> ids(some_ids(count, num_rows, true)), unique(count);
+    const Array<float> gradients(count * width), sums(count * width), state(num_rows);
+    fill(gradients);
+    need(cudaMemset(state.data(), 0, static_cast<std::size_t>(num_rows * 4)), "state");
+    const RowPlanner planner = RowPlanner::make(count).value();
+    const Array<std::byte> memory(planner.workspace_bytes()),
+        partials(row_sums_workspace_bytes(count, width));
+    using Bytes = View<std::byte, 1, DeviceSpace>;
+    const RowStep step{1e-3f, 0, 0, 0, NonFinite::skip};
+    DeviceRowPlan<int> plan;
+    const auto make_plan = [&] {
+      need(planner.plan(device, View<const int, 2, DeviceSpace>(ids.data(), tokens, columns),
+                        num_rows, View<int, 1, DeviceSpace>(unique.data(), count), {}, plan,
+                        Bytes(memory.data(), memory.count)),
+           "plan");
+    };
+    const auto update = [&](const auto& optimizer) {
+      need(update_rows(
+               device, table, plan,
+               View<const float, 2, DeviceSpace>(gradients.data(), tokens, columns * width),
+               View<float, 2, DeviceSpace>(sums.data(), count, width),
+               View<float, 2, DeviceSpace>(state.data(), num_rows, optimizer.state_width(width)),
+               optimizer, step, Bytes(partials.data(), partials.count)),
+           "update");
+    };
+    const double atomic = seconds(device, 4, [&](int) {
+      atomic_sgd<<<4096, 128, 0, device.stream>>>(ids.data(), count, gradients.data(), width,
+                                                  step.rate, rows);
+    });
+    const double planned = seconds(device, 4, [&](int) { make_plan(); });
+    const double sgd = seconds(device, 4, [&](int) {
+      make_plan();
+      update(Sgd());
+    });
+    const double adagrad = seconds(device, 4, [&](int) {
+      make_plan();
+      update(RowAdagrad());
+    });
+    std::printf(
+        "rows of %3d floats, 8,192 x 16 Zipf ids: atomic SGD %8.1f us; plan %8.1f us, with SGD "
+        "%8.1f us, %5.2f of atomic (must 1.15, aim 1.0), with Adagrad %8.1f us\n",
+        static_cast<int>(width), atomic * 1e6, planned * 1e6, sgd * 1e6, sgd / atomic,
+        adagrad * 1e6);
+  }
+}
+
 void bench_address(const CudaDevice& device) {
   constexpr Index tokens = 65536;
   const EngramConfig model = deepseek_v41_preset().config;
@@ -279,6 +345,7 @@ int main(int argc, char** argv) {
   bench_pinned(Fp8Codec(), 256, "zero-copy fp8 rows of 264 bytes, of host rate");
   bench_pinned(Bf16Codec(), 256, "zero-copy gather of 512 bytes, of host rate");
   bench_fuse(device, copy);
+  bench_backward(device);
   bench_address(device);
   (void)cudaStreamDestroy(stream);
   return 0;
