@@ -79,6 +79,12 @@ class Arrays {
     return array->data();
   }
   template <class E>
+  void set(E* to, const std::vector<E>& elements) const {
+    REQUIRE(cudaMemcpy(to, elements.data(), elements.size() * sizeof(E), cudaMemcpyHostToDevice) ==
+            cudaSuccess);
+    REQUIRE(cudaDeviceSynchronize() == cudaSuccess);
+  }
+  template <class E>
   void get(const E* from, std::vector<E>& elements) const {
     REQUIRE(cudaMemcpy(static_cast<void*>(elements.data()), from, elements.size() * sizeof(E),
                        cudaMemcpyDeviceToHost) == cudaSuccess);

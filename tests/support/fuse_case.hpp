@@ -232,6 +232,12 @@ class OnDevice {
     return fuse(device, keys_, value_, hidden_, out_, case_.config, SignedSqrtGate(), with_, conv_,
                 gates_, parts_, tape_);
   }
+  /// The call without a convolution, which only CudaDevice has.
+  template <class Dev>
+  Status fuse_alone(const Dev& device) const {
+    return fuse(device, keys_, value_, hidden_, out_, case_.config, SignedSqrtGate(), with_, gates_,
+                parts_);
+  }
   template <class Dev>
   Status backward(const Dev& device) const {
     return fuse_backward(device, keys_, value_, before_, updated_, case_.config, SignedSqrtGate(),
@@ -253,6 +259,10 @@ class OnDevice {
     return r;
   }
 
+  /// Without anything that is optional.
+  void leave_out_options() { with_ = {}; }
+  /// Other hidden states, at the same place.
+  void set_hidden(const std::vector<T>& hidden) { memory_.set(hidden_.data(), hidden); }
   DeviceConv<>& conv() { return conv_; }
   DeviceFuseGradients& to() { return to_; }
   Seen<std::byte, 1>& tape() { return tape_; }
