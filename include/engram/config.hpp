@@ -58,6 +58,13 @@
 #define ENGRAM_CUDA_UNROLL
 #endif
 
+/// Keeps a GPU's compiler from unrolling the loop behind it, which would take registers.
+#if defined(__CUDA_ARCH__)
+#define ENGRAM_CUDA_ROLLED _Pragma("unroll 1")
+#else
+#define ENGRAM_CUDA_ROLLED
+#endif
+
 /// 1 when `Result::value()` may throw; 0 under -fno-exceptions, where it traps.
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define ENGRAM_EXCEPTIONS 1

@@ -110,15 +110,46 @@ TEST_CASE("cuda gather: every codec, width and stride has the CPU's bits") {
   }
   check_codec<float>(Bf16Codec(), 96);
   check_codec<Bf16>(F32Codec(), 33);
-  for (const Index width : {32, 256}) {
+  for (const Index width : {32, 64, 96, 256, 288, 1280}) {
     check_codec<Bf16>(Fp8Codec(), width);
     check_codec<float>(Fp8Codec(), width);
   }
+  check_codec<F16>(Fp8Codec(), 256);
   check_codec<float>(Q8_0Codec(), 64);
   check_codec<float>(Q2_KCodec(), 256);
   check_codec<Bf16>(Q3_KCodec(), 256);
   check_codec<float>(Q4_KCodec(), 256);
   check_codec<F16>(Q6_KCodec(), 256);
+}
+
+/// All codes under each scale, as rows of a model have them and with every eighth scale another.
+template <class Out>
+void check_all_pairs() {
+  const Fp8Codec codec;
+  HostStore table = HostStore::make(512, 256, 8).value();
+  for (Index row = 0; row < 512; ++row) {
+    const MutableRowBytes to = table.mutable_ref()(row);
+    for (Index b = 0; b < 256; ++b) to.codes[b] = static_cast<std::byte>(b);
+    for (Index b = 0; b < 8; ++b)
+      to.scales[b] = static_cast<std::byte>(row >= 256 && b == row % 8 ? 127 : row % 256);
+  }
+  const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
+  std::vector<int> ids(512);
+  for (std::size_t i = 0; i < 512; ++i) ids[i] = static_cast<int>(i);
+  gpu::OwnStream stream;
+  const gpu::Array<int> rows(ids);
+  const gpu::Array<Out> out(std::vector<Out>(512 * 256, from_float<Out>(-9)));
+  const CudaDevice device = stream.device();
+  REQUIRE(gather(device, store, codec, 256, rows.view(64, 8), out.view(64, 8 * 256)).ok());
+  REQUIRE(device.wait().ok());
+  CHECK(same_bits(out.get(), expected_rows<Out>(table, codec, 256, ids)));
+}
+
+TEST_CASE("cuda gather: all 65,536 pairs of a code and a scale have the CPU's bits") {
+  if (!gpu::is_here()) return;
+  check_all_pairs<Bf16>();
+  check_all_pairs<float>();
+  check_all_pairs<F16>();
 }
 
 TEST_CASE("cuda gather: more than 65,535 blocks, and more than 4 GiB of rows and output",
@@ -160,27 +191,35 @@ TEST_CASE("cuda gather: 65,536 tokens, and outputs with gaps", "[large]") {
   const HostStore table = random_table(codec, 5000, 128, 9);
   const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
   check_gather<int, Bf16>(store, table, codec, 128, 65536, 16, 10);
-  Random random(11);
-  gpu::OwnStream stream;
-  const std::vector<int> ids = random_ids<int>(20 * 3, 5000, random);
-  const gpu::Array<int> rows(ids);
-  const std::vector<Bf16> poison(20 * 400, from_float<Bf16>(-9));
-  const gpu::Array<Bf16> out(poison);
-  const CudaDevice device = stream.device();
-  REQUIRE(
-      gather(device, store, codec, 128, rows.view(20, 3), out.view(20, 3 * 128).with_stride<0>(400))
-          .ok());
-  REQUIRE(device.wait().ok());
-  const std::vector<Bf16> found = out.get(), expected = expected_rows<Bf16>(table, codec, 128, ids);
-  for (std::size_t t = 0; t < 20; ++t) {
-    CHECK(std::memcmp(&found[t * 400], &expected[t * 384], 384 * sizeof(Bf16)) == 0);
-    CHECK(std::memcmp(&found[t * 400 + 384], poison.data(), 16 * sizeof(Bf16)) == 0);
-  }
+  const auto check_gaps = [](const auto& of, const HostStore& from, Index width) {
+    const DeviceStore rows_of = DeviceStore::copy_of(from, [](Index) { return true; }).value();
+    const Index used = 3 * width, stride = used + 16;
+    Random random(11);
+    gpu::OwnStream stream;
+    const std::vector<int> ids = random_ids<int>(20 * 3, from.num_rows(), random);
+    const gpu::Array<int> rows(ids);
+    const std::vector<Bf16> poison(at(20 * stride), from_float<Bf16>(-9));
+    const gpu::Array<Bf16> out(poison);
+    const CudaDevice device = stream.device();
+    REQUIRE(gather(device, rows_of, of, width, rows.view(20, 3),
+                   out.view(20, used).with_stride<0>(stride))
+                .ok());
+    REQUIRE(device.wait().ok());
+    const std::vector<Bf16> found = out.get(), expected = expected_rows<Bf16>(from, of, width, ids);
+    for (Index t = 0; t < 20; ++t) {
+      CHECK(std::memcmp(&found[at(t * stride)], &expected[at(t * used)], at(used) * sizeof(Bf16)) ==
+            0);
+      CHECK(std::memcmp(&found[at(t * stride + used)], poison.data(), 16 * sizeof(Bf16)) == 0);
+    }
+  };
+  check_gaps(codec, table, 128);
+  check_gaps(Fp8Codec(), random_table(Fp8Codec(), 500, 256, 21), 256);
 }
 
 TEST_CASE("cuda gather: ids that are no rows give zeros and are reported, the first of them") {
   if (!gpu::is_here()) return;
-  const auto check = [](const auto& codec, Index width) {
+  const auto check = [](const auto& codec, Index width, auto element) {
+    using Out = decltype(element);
     const HostStore table = random_table(codec, 100, width, 12);
     const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
     Random random(13);
@@ -190,15 +229,17 @@ TEST_CASE("cuda gather: ids that are no rows give zeros and are reported, the fi
     ids[300] = -2;
     ids[490] = INT64_MAX;
     const gpu::Array<std::int64_t> rows(ids);
-    const gpu::Array<float> out(std::vector<float>(500 * at(width), -9.0f));
+    const gpu::Array<Out> out(std::vector<Out>(500 * at(width), from_float<Out>(-9)));
     const CudaDevice device = stream.device();
     REQUIRE(gather(device, store, codec, width, rows.view(250, 2), out.view(250, 2 * width)).ok());
     CHECK(device.wait() == Status{Code::bad_row, 0, 77});
-    CHECK(same_bits(out.get(), expected_rows<float>(table, codec, width, ids)));
+    CHECK(same_bits(out.get(), expected_rows<Out>(table, codec, width, ids)));
     CHECK(device.wait().ok());  // said once
   };
-  check(F32Codec(), 64);
-  check(Fp8Codec(), 64);
+  check(F32Codec(), 64, float());
+  check(Fp8Codec(), 64, float());
+  check(Fp8Codec(), 256, Bf16());
+  check(Fp8Codec(), 64, F16());
 }
 
 TEST_CASE("cuda gather: shapes that disagree are refused, and nothing is launched") {

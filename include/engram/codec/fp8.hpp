@@ -31,7 +31,7 @@ static_assert(check_row_codec<Fp8Codec>());
 
 /// Scales for which every code but 0 and NaN becomes a normal number: the product's exponent is the
 /// sum of the exponents and nothing rounds.
-constexpr bool is_plain_scale(std::uint8_t scale) noexcept {
+ENGRAM_HD constexpr bool is_plain_scale(std::uint8_t scale) noexcept {
   return scale >= 10 && scale <= 246;  // 2^-117 to 2^119
 }
 

@@ -32,6 +32,14 @@ struct HardwareBlock {
   }
 };
 
+/// All threads of a launch, as the calling one sees them.
+struct HardwareGrid {
+  static constexpr int threads = threads_of_a_block;
+  __device__ static int thread() noexcept { return static_cast<int>(threadIdx.x); }
+  __device__ static Index block() noexcept { return Index{blockIdx.x}; }
+  __device__ static Index blocks() noexcept { return Index{gridDim.x}; }
+};
+
 /// Each warp takes an item, then the one as many items further as there are warps.
 template <class Body>
 ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)

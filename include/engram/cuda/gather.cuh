@@ -5,7 +5,9 @@
 // memory decides the speed when enough reads are on the way: rows that need no decoding are copied
 // 16 bytes a thread, several rows before the first is written.
 
+#include <engram/cuda/copy_rows.hpp>
 #include <engram/cuda/cuda_device.cuh>
+#include <engram/cuda/decode_fp8.hpp>
 #include <engram/cuda/gather_body.hpp>
 #include <engram/storage/gather.hpp>
 #include <engram/storage/store.hpp>
@@ -13,63 +15,51 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Copies rows of `units` times 16 bytes: groups of Group threads take four rows at a time. Ids,
-/// rows and stores each without a branch between them, so that all four are on the way at once;
-/// what is no row reads row 0 and keeps nothing of it. Flat: ids and output are dense.
-template <int Group, bool Flat, class Ref, class Row, class Out>
-ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block, 8)
-    copy_rows_by_16(Ref ref, View<const Row, 2> rows, Index num_rows, int units, View<Out, 2> out,
-                    ErrorWord errors) {
-  constexpr int ahead = 4;
-  const Index count = rows.extent(0) * rows.extent(1);
-  const Index groups = Index{gridDim.x} * (threads_of_a_block / Group);
-  const Index first = Index{blockIdx.x} * (threads_of_a_block / Group) + threadIdx.x / Group;
-  const int lane = static_cast<int>(threadIdx.x % Group);
-  for (Index begin = first; begin < count; begin += groups * ahead) {
-    Index row[ahead];
-    uint4* to[ahead];
-#pragma unroll
-    for (int a = 0; a < ahead; ++a) {
-      const Index item = begin + a * groups < count ? begin + a * groups : begin;
-      if constexpr (Flat) {
-        row[a] = static_cast<Index>(rows.data()[item]);
-        to[a] = reinterpret_cast<uint4*>(out.data()) + item * units;
-      } else {
-        const Index t = item / rows.extent(1), c = item % rows.extent(1);
-        row[a] = static_cast<Index>(rows(t, c));
-        to[a] = reinterpret_cast<uint4*>(out.data() + t * out.stride(0)) + c * units;
-      }
-    }
-    const uint4* from[ahead];
-    unsigned keep[ahead];
-#pragma unroll
-    for (int a = 0; a < ahead; ++a) {
-      const bool is_row = row[a] >= 0 && row[a] < num_rows;
-      if (!is_row && row[a] != -1 && lane == 0)
-        errors.report(Code::bad_row, begin + a * groups < count ? begin + a * groups : begin);
-      from[a] = reinterpret_cast<const uint4*>(ref(is_row ? row[a] : Index{0}).codes);
-      keep[a] = is_row ? ~0U : 0U;
-    }
-#pragma unroll 1
-    for (int unit = lane; unit < units; unit += Group) {
-      uint4 held[ahead];
-#pragma unroll
-      for (int a = 0; a < ahead; ++a) held[a] = __ldg(from[a] + unit);
-#pragma unroll
-      for (int a = 0; a < ahead; ++a)
-        __stcs(to[a] + unit, uint4{held[a].x & keep[a], held[a].y & keep[a], held[a].z & keep[a],
-                                   held[a].w & keep[a]});
-    }
-  }
+/// Runs a body whose threads share the work themselves.
+template <class Body>
+ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block, Body::blocks_at_once)
+    run_on_grid(Body body) {
+  body(HardwareGrid());
 }
 
-/// Whether copy_rows_by_16 may run: rows and their places begin at multiples of 16 bytes.
+/// Whether rows begin at multiples of `align` bytes, and their places at multiples of 16.
 template <class Out, class Space>
-bool copies_by_16(StridedRows from, Index bytes, View<Out, 2, Space> out) noexcept {
-  const auto at =
-      reinterpret_cast<std::uintptr_t>(from.base) | reinterpret_cast<std::uintptr_t>(out.data()) |
-      static_cast<std::uintptr_t>(from.stride | bytes | out.stride(0) * Index{sizeof(Out)});
-  return at % 16 == 0;
+bool begin_at_multiples(StridedRows from, int align, View<Out, 2, Space> out) noexcept {
+  const auto read =
+      reinterpret_cast<std::uintptr_t>(from.base) | static_cast<std::uintptr_t>(from.stride);
+  const auto written = reinterpret_cast<std::uintptr_t>(out.data()) |
+                       static_cast<std::uintptr_t>(out.stride(0) * Index{sizeof(Out)});
+  return read % static_cast<unsigned>(align) == 0 && written % 16 == 0;
+}
+
+/// Launches Body<RowGroups<...>> for rows of `units` times 16 bytes of output. A group has a thread
+/// for each `pieces` of them, at most a warp for all.
+template <template <class> class Body, class Ref, class Row, class Out>
+ENGRAM_HIDDEN void launch_in_groups(const CudaDevice& device, const Ref& ref,
+                                    View<const Row, 2> rows, Index num_rows, int units, int pieces,
+                                    View<Out, 2> out) noexcept {
+  const auto run = [&](auto group, auto flat) {
+    constexpr int threads = decltype(group)::value;
+    using Groups = RowGroups<threads, decltype(flat)::value, Ref, Row, Out, ErrorWord>;
+    device.launch(rows.size(), rows_ahead * (threads_of_a_block / threads),
+                  run_on_grid<Body<Groups>>,
+                  Body<Groups>{Groups{ref, rows, num_rows, units, out, device.error_word()}});
+  };
+  const auto run_in_groups = [&](auto flat) {
+    const int wanted = (units - 1) / pieces + 1;
+    if (wanted <= 4)
+      run(std::integral_constant<int, 4>(), flat);
+    else if (wanted <= 8)
+      run(std::integral_constant<int, 8>(), flat);
+    else if (wanted <= 16)
+      run(std::integral_constant<int, 16>(), flat);
+    else
+      run(std::integral_constant<int, 32>(), flat);
+  };
+  if (rows.stride(0) == rows.extent(1) && out.stride(0) == out.extent(1))
+    run_in_groups(std::true_type());
+  else
+    run_in_groups(std::false_type());
 }
 
 /// Reads and decodes rows on the device's stream.
@@ -98,39 +88,23 @@ ENGRAM_HIDDEN Status gather(const CudaDevice& device, const Store& store, const 
   if (codec.code_bytes(width) != store.row_bytes() ||
       codec.scale_bytes(width) != store.scale_bytes())
     return {Code::mismatch, 0, codec.code_bytes(width)};
-  const Index count = rows.size();
-  const ErrorWord errors = device.error_word();
-  if constexpr (std::is_same_v<Codec, PlainCodec<Out>> && std::is_same_v<Ref, StridedRows>) {
-    const Index bytes = store.row_bytes();
-    if (copies_by_16(store.ref(), bytes, to) && bytes <= Index{16} * INT32_MAX) {
+  constexpr bool is_copy = std::is_same_v<Codec, PlainCodec<Out>>;
+  constexpr bool is_fp8 = std::is_same_v<Codec, Fp8Codec> && !std::is_same_v<Out, F16>;
+  if constexpr ((is_copy || is_fp8) && std::is_same_v<Ref, StridedRows>) {
+    constexpr int align = is_copy ? 16 : 16 / int{sizeof(Out)};
+    const Index bytes = width * Index{sizeof(Out)};
+    if (bytes % 16 == 0 && bytes <= Index{1} << 30 && begin_at_multiples(store.ref(), align, to)) {
       const auto units = static_cast<int>(bytes / 16);
-      const bool is_flat =
-          rows.stride(0) == rows.extent(1) && to.stride(0) == rows.extent(1) * width;
-      const auto copy = [&](auto group, auto flat) {
-        constexpr int size = decltype(group)::value;
-        device.launch(count, 4 * (threads_of_a_block / size),
-                      copy_rows_by_16<size, decltype(flat)::value, Ref, Id, Out>, store.ref(), rows,
-                      store.num_rows(), units, to, errors);
-      };
-      const auto copy_in_groups = [&](auto flat) {
-        if (units <= 4)
-          copy(std::integral_constant<int, 4>(), flat);
-        else if (units <= 8)
-          copy(std::integral_constant<int, 8>(), flat);
-        else if (units <= 16)
-          copy(std::integral_constant<int, 16>(), flat);
-        else
-          copy(std::integral_constant<int, 32>(), flat);
-      };
-      if (is_flat)
-        copy_in_groups(std::true_type());
+      if constexpr (is_copy)
+        launch_in_groups<CopyRowsBody>(device, store.ref(), rows, store.num_rows(), units, 1, to);
       else
-        copy_in_groups(std::false_type());
+        launch_in_groups<DecodeFp8Body>(device, store.ref(), rows, store.num_rows(), units, 2, to);
       return {};
     }
   }
-  device.for_items(count, GatherRowBody<Ref, Codec, Id, Out, ErrorWord>{
-                              store.ref(), codec, rows, store.num_rows(), width, to, errors});
+  device.for_items(rows.size(),
+                   GatherRowBody<Ref, Codec, Id, Out, ErrorWord>{
+                       store.ref(), codec, rows, store.num_rows(), width, to, device.error_word()});
   return {};
 }
 
