@@ -11,19 +11,25 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Two bf16 products, subnormal numbers included: no flag of a compiler changes them.
-ENGRAM_HD ENGRAM_ALWAYS_INLINE std::uint32_t product_of_pairs(std::uint32_t a,
-                                                              std::uint32_t b) noexcept {
+/// Two bf16 times powers of two, where the products are normal numbers or 0. The factors may be
+/// subnormal, and no flag of a compiler flushes them.
+ENGRAM_HD ENGRAM_ALWAYS_INLINE std::uint32_t scale_pair_fp8(std::uint32_t pair,
+                                                            std::uint32_t by) noexcept {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   std::uint32_t product;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(a), "r"(b), "r"(0x80008000));
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(product) : "r"(pair), "r"(by), "r"(0x80008000));
   return product;
 #else
-  const auto product = [a, b](int shift) {
-    return to_bf16(to_float(Bf16{static_cast<std::uint16_t>(a >> shift)}) *
-                   to_float(Bf16{static_cast<std::uint16_t>(b >> shift)}));
+  const auto product = [pair, by](int shift) {
+    const std::uint32_t sign = pair >> shift & 0x8000;
+    const std::uint32_t bits = pair >> shift & 0x7FFF;
+    if (bits == 0) return sign;
+    // A subnormal number is its bits times 2^-133.
+    const std::uint32_t normal =
+        bits >= 0x80 ? bits : (to_bits(static_cast<float>(bits)) >> 16) - (133u << 7);
+    return sign | (normal + (by >> shift & 0x7F80) - (127u << 7));
   };
-  return product(0).bits | std::uint32_t{product(16).bits} << 16;
+  return product(0) | product(16) << 16;
 #endif
 }
 
@@ -57,7 +63,7 @@ ENGRAM_HD ENGRAM_ALWAYS_INLINE Words<2> decode_four_fp8(std::uint32_t codes,
   ENGRAM_CUDA_UNROLL
   for (int half = 0; half < 2; ++half)
     pairs.of[half] =
-        product_of_pairs(product_of_pairs(interleave_bytes(low, high, half), 0x7B807B80), by);
+        scale_pair_fp8(scale_pair_fp8(interleave_bytes(low, high, half), 0x7B807B80), by);
   return pairs;
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 
 // Rows of a table in memory that the GPU reads (its own, page-locked, mapped) to rows in order. The
-// memory decides the speed when enough reads are on the way: rows that need no decoding are copied
-// 16 bytes a thread, several rows before the first is written.
+// memory decides the speed when enough reads are on the way: rows that need no decoding, and fp8
+// rows, are written 16 bytes a thread, several rows being read before the first is written.
 
 #include <engram/cuda/copy_rows.hpp>
 #include <engram/cuda/cuda_device.cuh>
@@ -71,7 +71,9 @@ ENGRAM_HIDDEN void launch_in_groups(const CudaDevice& device, const Ref& ref,
 /// Status   shape_mismatch, mismatch (rows of this width have other bytes; index: those expected);
 ///          then nothing was launched. device.wait() says bad_row (index: place in [T * H]) for the
 ///          first id that is neither -1 nor a row.
-/// Cost     one launch.
+/// Cost     one launch. Rows of Out, and fp8 rows to Bf16 or float, go 16 written bytes a thread
+///          where they begin at multiples of 16 bytes (fp8: 8) and their places in `out` at
+///          multiples of 16; else a warp decodes 32 elements at a time.
 template <AddressableStore Store, RowCodec Codec, class Row, class Out, class RowSpace,
           class OutSpace>
 ENGRAM_HIDDEN Status gather(const CudaDevice& device, const Store& store, const Codec& codec,
