@@ -17,6 +17,11 @@ struct HardwareWarp {
   __device__ static float from_lane_xor(float x, int mask) noexcept {
     return __shfl_xor_sync(0xFFFFFFFFU, x, mask);
   }
+  __device__ static std::uint64_t from_lane(std::uint64_t x, int lane) noexcept {
+    return __shfl_sync(0xFFFFFFFFU, x, lane);
+  }
+  /// Shuffles are no barriers of memory; this is one.
+  __device__ static void sync() noexcept { __syncwarp(); }
   __device__ static bool all(bool yes) noexcept { return __all_sync(0xFFFFFFFFU, yes) != 0; }
 };
 

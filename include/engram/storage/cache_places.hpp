@@ -23,13 +23,13 @@ struct CachePlaces {
   std::int32_t bits = 1;   ///< top bits, at most 32
 
   /// A row id's scrambled id, in [0, 2^k). Odd factors and shifted xors can be undone modulo 2^k.
-  ENGRAM_ALWAYS_INLINE std::uint64_t scrambled(RowId row) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE std::uint64_t scrambled(RowId row) const noexcept {
     std::uint64_t y = static_cast<std::uint64_t>(to_integer(row)) * 0x9E3779B97F4A7C15 & mask;
     y ^= y >> half;
     return y * 0xD6E8FEB86659FD93 & mask;
   }
 
-  ENGRAM_ALWAYS_INLINE std::uint32_t set_of(std::uint64_t y) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE std::uint32_t set_of(std::uint64_t y) const noexcept {
     return static_cast<std::uint32_t>(((y >> lower) * sets) >> bits);
   }
 

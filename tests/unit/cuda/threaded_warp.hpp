@@ -2,29 +2,40 @@
 #pragma once
 
 // A warp without a GPU: 32 threads that run a body together, each as one lane, and hand each other
-// numbers where a GPU's lanes do.
+// numbers where a GPU's lanes do. Several warps may run at the same time.
 
 #include <engram/core/space.hpp>
 #include <engram/core/status.hpp>
 #include <engram/cuda/warp_lanes.hpp>
 
 #include <barrier>
+#include <cstring>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 struct ThreadedWarp {
+  /// What the threads of a warp share.
+  struct Shared {
+    std::barrier<> all_here{32};
+    std::uint64_t given[2][32];
+  };
+  static inline thread_local Shared* own_warp = nullptr;
   static inline thread_local int own_lane = 0;
-  static inline float given[2][32];
   static inline thread_local int turn = 0;
-  static inline std::barrier<>* all_here = nullptr;
 
   static int lane() { return own_lane; }
-  static float from_lane_xor(float x, int mask) {
-    float* const numbers = given[turn ^= 1];  // the other is read until all are here again
+  static void sync() { own_warp->all_here.arrive_and_wait(); }
+  static std::uint64_t from_lane(std::uint64_t x, int lane) {
+    std::uint64_t* const numbers = own_warp->given[turn ^= 1];  // the other is still being read
     numbers[own_lane] = x;
-    all_here->arrive_and_wait();
-    return numbers[own_lane ^ mask];
+    sync();
+    return numbers[lane];
+  }
+  static float from_lane_xor(float x, int mask) {
+    return engram::from_bits(
+        static_cast<std::uint32_t>(from_lane(engram::to_bits(x), own_lane ^ mask)));
   }
   static bool all(bool yes) {
     float whole = yes ? 1.0f : 0.0f;
@@ -38,19 +49,27 @@ struct ThreadedWarp {
   /// Runs the body for each item. Between items all lanes have done the one before.
   template <class Body>
   static void run(engram::Index items, const Body& body) {
-    std::barrier<> barrier(32);
-    all_here = &barrier;
-    std::vector<std::thread> lanes;
-    for (int lane = 0; lane < 32; ++lane)
-      lanes.emplace_back([&, lane] {
-        own_lane = lane;
+    run_warps(1, [&](int) {
+      for (engram::Index item = 0; item < items; ++item) {
+        body(engram::WarpLanes<ThreadedWarp>(), item);
+        sync();
+      }
+    });
+  }
+
+  /// Runs f(warp) in the 32 threads of each warp, all warps at the same time.
+  template <class F>
+  static void run_warps(int warps, const F& f) {
+    std::deque<Shared> shared(static_cast<std::size_t>(warps));
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 32 * warps; ++thread)
+      threads.emplace_back([&, thread] {
+        own_warp = &shared[static_cast<std::size_t>(thread / 32)];
+        own_lane = thread % 32;
         turn = 0;
-        for (engram::Index item = 0; item < items; ++item) {
-          body(engram::WarpLanes<ThreadedWarp>(), item);
-          barrier.arrive_and_wait();
-        }
+        f(thread / 32);
       });
-    for (std::thread& thread : lanes) thread.join();
+    for (std::thread& thread : threads) thread.join();
   }
 };
 
@@ -88,6 +107,9 @@ struct SerialLanes {
   template <class F>
   static void each(engram::Index count, const F& f) {
     for (engram::Index i = 0; i < count; ++i) f(i);
+  }
+  static void copy(void* to, const std::byte* from, engram::Index size) {
+    std::memcpy(to, from, static_cast<std::size_t>(size));
   }
 };
 

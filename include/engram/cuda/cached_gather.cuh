@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// gather() through a cache in the GPU's memory: what is not there is read from the base by the same
+// kernel, which also puts it there.
+
+#include <engram/cuda/cached_gather.hpp>
+#include <engram/cuda/cuda_device.cuh>
+#include <engram/cuda/row_cache.hpp>
+#include <engram/storage/gather.hpp>
+#include <engram/storage/store.hpp>
+
+#include <cuda/atomic>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// Atomics of all threads of one GPU.
+struct DeviceAtomics {
+  using Ref = cuda::atomic_ref<std::uint64_t, cuda::thread_scope_device>;
+
+  __device__ static std::uint64_t add(std::uint64_t* at, std::uint64_t n) noexcept {
+    return Ref(*at).fetch_add(n, cuda::memory_order_acq_rel);
+  }
+  /// What was there.
+  __device__ static std::uint64_t compare_exchange(std::uint64_t* at, std::uint64_t expected,
+                                                   std::uint64_t desired) noexcept {
+    (void)Ref(*at).compare_exchange_strong(expected, desired, cuda::memory_order_acq_rel,
+                                           cuda::memory_order_acquire);
+    return expected;
+  }
+  __device__ static std::uint64_t load_acquire(const std::uint64_t* at) noexcept {
+    return Ref(*const_cast<std::uint64_t*>(at)).load(cuda::memory_order_acquire);
+  }
+  __device__ static void store_release(std::uint64_t* at, std::uint64_t x) noexcept {
+    Ref(*at).store(x, cuda::memory_order_release);
+  }
+};
+
+/// GatherRowBody through the cache, a warp for each row; each block is of one batch.
+template <class Ref, class Codec, class Row, class Out>
+ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
+    gather_through_cache(RowSlots slots, Ref base, Codec codec, View<const Row, 2> rows,
+                         Index num_rows, Index width, View<Out, 2> out, ErrorWord errors) {
+  using Lanes = CacheLanes<HardwareWarp>;
+  using Rows = CachedRows<Lanes, DeviceAtomics, Ref>;
+  constexpr int warps = threads_of_a_block / 32;
+  __shared__ std::uint64_t batch, sums[3][warps];
+  if (threadIdx.x == 0) batch = enter_batch<DeviceAtomics>(slots.clock);
+  __syncthreads();
+
+  RowCacheCounts counts;
+  const GatherRowBody<Rows, Codec, Row, Out, ErrorWord> body{
+      {slots, base, batch, &counts}, codec, rows, num_rows, width, out, errors};
+  const Index first = Index{blockIdx.x} * warps + threadIdx.x / 32;
+  for (Index item = first; item < rows.size(); item += Index{gridDim.x} * warps)
+    body(Lanes(), item);
+
+  if (threadIdx.x % 32 == 0) {
+    sums[0][threadIdx.x / 32] = counts.hits;
+    sums[1][threadIdx.x / 32] = counts.misses;
+    sums[2][threadIdx.x / 32] = counts.uncached;
+  }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  std::uint64_t* const totals[3] = {&slots.counts->hits, &slots.counts->misses,
+                                    &slots.counts->uncached};
+  for (int i = 0; i < 3; ++i) {
+    std::uint64_t sum = 0;
+    for (int warp = 0; warp < warps; ++warp) sum += sums[i][warp];
+    if (sum != 0) (void)DeviceAtomics::add(totals[i], sum);
+  }
+  leave_batch<DeviceAtomics>(slots.clock);
+}
+
+/// What gather() (gather.cuh) gives for the same base, bit for bit, with fewer rows read from
+/// there.
+///
+/// cache    of the base's shape, and of no other base; clear() it where the base's rows change.
+/// base     PinnedStore or another whose memory the GPU reads. It does not change meanwhile.
+/// row_ids, out, Status, device.wait()  as gather(); also mismatch (index: the cache's rows, or
+///          bytes of a row) where the cache was made for another shape.
+/// Cost     one launch, at most 4096 blocks; see CachedRows for a row's.
+/// Threads  calls on several streams may use one cache. As long as they overlap without an end they
+///          are one batch, in which no row gives way to another: then it is a cache that learns
+///          nothing new.
+template <AddressableStore Base, RowCodec Codec, class Row, class Out, class RowSpace,
+          class OutSpace>
+ENGRAM_HIDDEN Status cached_gather(const CudaDevice& device, RowCache& cache, const Base& base,
+                                   const Codec& codec, Index width, View<Row, 2, RowSpace> row_ids,
+                                   View<Out, 2, OutSpace> out) noexcept {
+  static_assert(Base::space_type::device_accessible && RowSpace::device_accessible &&
+                    OutSpace::device_accessible,
+                "engram: a gather on the GPU reads and writes memory that the GPU reaches");
+  using Id = std::remove_const_t<Row>;
+  const View<const Id, 2> rows = row_ids.for_body();
+  const View<Out, 2> to = out.for_body();
+  if (Status s = check_gather_shapes(rows, width, to); !s.ok()) return s;
+  if (codec.code_bytes(width) != base.row_bytes() || codec.scale_bytes(width) != base.scale_bytes())
+    return {Code::mismatch, 0, codec.code_bytes(width)};
+  const RowShape& shape = cache.shape();
+  if (shape.num_rows != base.num_rows()) return {Code::mismatch, 0, shape.num_rows};
+  if (shape.row_bytes != base.row_bytes() || shape.scale_bytes != base.scale_bytes())
+    return {Code::mismatch, 0, shape.row_bytes};
+  // Each block changes the clock twice: few blocks, and each for many rows where there are many.
+  constexpr Index most = 4096, warps = threads_of_a_block / 32;
+  const Index count = rows.size();
+  const Index each = count > most * warps ? (count - 1) / most + 1 : warps;
+  device.launch(count, each, gather_through_cache<decltype(base.ref()), Codec, Id, Out>,
+                cache.ref(), base.ref(), codec, rows, base.num_rows(), width, to,
+                device.error_word());
+  return {};
+}
+
+ENGRAM_END_NAMESPACE
