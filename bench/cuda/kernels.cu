@@ -7,6 +7,7 @@
 // Ids are distinct random rows, and Zipf's (rank r about as often as 1 / (r + 1)), as text gives.
 #include <engram/codec/fp8.hpp>
 #include <engram/core/splitmix.hpp>
+#include <engram/cuda/cached_gather.cuh>
 #include <engram/cuda/device_front_end.cuh>
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/fuse.cuh>
@@ -180,6 +181,41 @@ void bench_gather(const CudaDevice& device, const Store& store, const Codec& cod
   }
 }
 
+/// The same ids with and without a cache in the GPU's memory for a tenth of the rows; over all
+/// calls more rows than it has slots.
+template <class Codec>
+void bench_cache(const CudaDevice& device, const PinnedStore& store, const Codec& codec,
+                 Index width, double moved, double rate) {
+  constexpr int sets = 12;
+  const Index count = std::min<Index>(Index{1} << 20, store.num_rows() / sets);
+  const Array<int> ids(some_ids(sets * count, store.num_rows(), true));
+  const Array<Bf16> out(count * width);
+  const Index slot = device_stride(store.row_bytes() + store.scale_bytes()) + 8;
+  auto made = RowCache::make({store.num_rows(), store.row_bytes(), store.scale_bytes()},
+                             store.num_rows() / 10 * slot);
+  if (!made.ok()) give_up(made.message());
+  RowCache& cache = made.value();
+  const auto bench = [&](const char* what, const auto& gather_rows) {
+    const double s = seconds(device, sets, [&](int set) {
+      need(gather_rows(View<const int, 2, DeviceSpace>(ids.data() + set * count, count, 1),
+                       View<Bf16, 2, DeviceSpace>(out.data(), count, width)),
+           "gather");
+    });
+    print(what, "Zipf", count, s, moved, rate);
+  };
+  bench("  zero-copy, the same ids as the next line",
+        [&](auto rows, auto to) { return gather(device, store, codec, width, rows, to); });
+  bench("  cached gather, cache of 10 % of rows", [&](auto rows, auto to) {
+    return cached_gather(device, cache, store, codec, width, rows, to);
+  });
+  RowCacheCounts counts;
+  need(cudaMemcpy(&counts, cache.counts(), sizeof counts, cudaMemcpyDeviceToHost), "counts");
+  const auto all = static_cast<double>(counts.hits + counts.misses);
+  std::printf("    hits %.1f %%, rows read and not cached %.1f %%\n",
+              100.0 * static_cast<double>(counts.hits) / all,
+              100.0 * static_cast<double>(counts.uncached) / all);
+}
+
 void bench_fuse(const CudaDevice& device, double rate) {
   constexpr Index tokens = 4096, branches = 4, width = 5120;
   const Index stream = tokens * branches * width;
@@ -341,6 +377,8 @@ int main(int argc, char** argv) {
     fill(pinned.value().mutable_ref(), pinned.value().num_rows());
     bench_gather<Bf16>(device, pinned.value(), codec, width, what,
                        static_cast<double>(bytes + scales), from_host);
+    bench_cache(device, pinned.value(), codec, width, static_cast<double>(bytes + scales),
+                from_host);
   };
   bench_pinned(Fp8Codec(), 256, "zero-copy fp8 rows of 264 bytes, of host rate");
   bench_pinned(Bf16Codec(), 256, "zero-copy gather of 512 bytes, of host rate");

@@ -5,6 +5,7 @@
 
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/pinned_store.hpp>
+#include <engram/cuda/row_cache.hpp>
 
 using namespace engram;
 
@@ -34,6 +35,7 @@ TEST_CASE("no GPU: a sentence, and the runtime has no error left") {
   check_made(DeviceMemory::make(64));
   check_made(PinnedMemory::make(64));
   check_made(DeviceStore::make(10, 64));
+  check_made(RowCache::make({10, 64, 0}, 4096));
   const auto go_on = [](Index) { return true; };
   check_made(DeviceStore::copy_of(HostStore::make(10, 64).value(), go_on));
   check_made(PinnedStore::make(HostStore::make(10, 64).value(), go_on));
@@ -51,4 +53,20 @@ TEST_CASE("device memory: sizes that cannot be are refused before a GPU is asked
   CHECK(DeviceStore::make(10, 64, 8, 71).status().code == Code::invalid_config);
   CHECK(DeviceStore::make(10, INT64_MAX).status().code == Code::invalid_config);
   CHECK(DeviceStore::make(INT64_MAX, 64).status().code == Code::invalid_config);
+}
+
+TEST_CASE("row cache: shapes and sizes that cannot be are refused before a GPU is asked") {
+  const auto code = [](const RowShape& shape, Index bytes) {
+    return RowCache::make(shape, bytes).status().code;
+  };
+  CHECK(code({0, 64, 0}, 4096) == Code::invalid_config);
+  CHECK(code({10, 0, 0}, 4096) == Code::invalid_config);
+  CHECK(code({10, 64, -1}, 4096) == Code::invalid_config);
+  CHECK(code({Index{1} << 40, 64, 0}, 4096) == Code::invalid_config);
+  CHECK(code({1, INT64_MAX / 4, 0}, INT64_MAX) == Code::invalid_config);
+  for (const Index bytes : {INT64_MIN, Index{-1}, Index{0}, Index{1407}}) {
+    const auto small = RowCache::make({10, 60, 2}, bytes);
+    CHECK(small.status() == Status{Code::invalid_config, 0, 256 + 16 * (64 + 8)});
+    CHECK_FALSE(small.message().empty());
+  }
 }
