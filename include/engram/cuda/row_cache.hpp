@@ -8,6 +8,8 @@
 #include <engram/cuda/row_slots.hpp>
 #include <engram/storage/row_extent.hpp>
 
+#include <algorithm>
+
 ENGRAM_BEGIN_NAMESPACE
 
 /// Room for rows of one base, in the memory of one GPU: sets of 16 slots, any number of them.
