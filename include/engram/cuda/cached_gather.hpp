@@ -79,9 +79,12 @@ struct CachedRows {
   std::uint64_t batch;
   RowCacheCounts* counts;  ///< of the calling thread; all lanes count the same
 
-  /// How good a way is for a row: 4 its bytes are there, 3 they are on the way, 2 an empty slot, 1
-  /// one to give up, the older the better, 0 one that stays; and behind that the way, from one on
-  /// that the row says, so that rows of a set that come at the same time take different slots.
+  /// What a way is for a row, the best last.
+  enum Level : std::uint32_t { stays, gives_way, is_empty, on_the_way, is_here };
+
+  /// How good a way is: its level, the older the better where it gives way; and behind that the
+  /// way, counted from one that the row says, so that rows of a set that come at the same time take
+  /// different slots.
   ///
   /// A slot that the batch before used stays as well. The rows of a call that has more than the
   /// cache has slots would else push out what was going to be asked for later in the same call.
@@ -92,13 +95,13 @@ struct CachedRows {
 
     ENGRAM_HD ENGRAM_ALWAYS_INLINE std::uint32_t operator()(SlotWord word, int way) const noexcept {
       const std::uint32_t age = word.age(batch);
-      const std::uint32_t level = word.holds(row)   ? (word.is_ready() ? 4 : 3)
-                                  : word.is_empty() ? 2
-                                  : age >= 2        ? 1
-                                                    : 0;
+      const Level level = word.holds(row)   ? (word.is_ready() ? is_here : on_the_way)
+                          : word.is_empty() ? is_empty
+                          : age >= 2        ? gives_way
+                                            : stays;
       const auto turn =
           static_cast<std::uint32_t>(way - static_cast<int>(row % RowSlots::ways)) % RowSlots::ways;
-      return level << level_shift | (level == 1 ? age << 4 : 0) | turn;
+      return std::uint32_t{level} << level_shift | (level == gives_way ? age << 4 : 0) | turn;
     }
     ENGRAM_HD ENGRAM_ALWAYS_INLINE int way_of(std::uint32_t rank) const noexcept {
       return static_cast<int>((rank + static_cast<std::uint32_t>(row % RowSlots::ways)) %
@@ -118,33 +121,28 @@ struct CachedRows {
     const std::uint64_t filled = mine.bits | SlotWord::ready;
     std::uint64_t* const word = slots.words + first + way;
     const MutableRowBytes slot = slots.row(first + way);
-    switch (best >> Rank::level_shift) {
-      case 4:
-        if (Lanes::once([&] {
-              if (found.bits == filled) return true;
-              const std::uint64_t seen = Atomics::compare_exchange(word, found.bits, filled);
-              return seen == found.bits || seen == filled;
-            })) {
-          ++counts->hits;
-          return {slot.codes, slot.scales};
-        }
-        break;
-      case 2:
-      case 1:
-        if (Lanes::once([&] {
-              return Atomics::compare_exchange(word, found.bits, mine.bits) == found.bits;
-            })) {
-          copy(base(row), slot);
-          (void)Lanes::once([&] {
-            Atomics::store_release(word, filled);
-            return true;
-          });
-          ++counts->misses;
-          return {slot.codes, slot.scales};
-        }
-        break;
-      default:
-        break;
+    const std::uint32_t level = best >> Rank::level_shift;
+    if (level == is_here) {
+      if (Lanes::once([&] {
+            if (found.bits == filled) return true;
+            const std::uint64_t seen = Atomics::compare_exchange(word, found.bits, filled);
+            return seen == found.bits || seen == filled;
+          })) {
+        ++counts->hits;
+        return {slot.codes, slot.scales};
+      }
+    } else if (level == is_empty || level == gives_way) {
+      if (Lanes::once([&] {
+            return Atomics::compare_exchange(word, found.bits, mine.bits) == found.bits;
+          })) {
+        copy(base(row), slot);
+        (void)Lanes::once([&] {
+          Atomics::store_release(word, filled);
+          return true;
+        });
+        ++counts->misses;
+        return {slot.codes, slot.scales};
+      }
     }
     ++counts->misses;
     ++counts->uncached;
