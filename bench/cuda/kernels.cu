@@ -5,6 +5,8 @@
 //   kernels [GiB of the largest table in the GPU's memory, 8] [GiB of the pinned one, 4]
 //
 // Ids are distinct random rows, and Zipf's (rank r about as often as 1 / (r + 1)), as text gives.
+#include "on_gpu.hpp"
+
 #include <engram/codec/fp8.hpp>
 #include <engram/core/splitmix.hpp>
 #include <engram/cuda/cached_gather.cuh>
@@ -24,38 +26,11 @@
 #include <vector>
 
 using namespace engram;
+using namespace cuda_bench;
 
 namespace {
 
 constexpr int rounds = 15;
-
-[[noreturn]] void give_up(const std::string& why) {
-  std::fprintf(stderr, "%s\n", why.c_str());
-  std::exit(1);
-}
-void need(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) give_up(cuda_failure(what, error).message);
-}
-void need(Status status, const char* what) {
-  if (!status.ok()) give_up(describe(status, what));
-}
-
-std::uint64_t random_bits() {
-  static std::uint64_t state = 1;
-  return state = splitmix64(state);
-}
-
-template <class T>
-struct Array {
-  DeviceMemory memory;
-  Index count;
-  explicit Array(Index n) : memory(DeviceMemory::make(n * Index{sizeof(T)}).value()), count(n) {}
-  explicit Array(const std::vector<T>& from) : Array(static_cast<Index>(from.size())) {
-    need(cudaMemcpy(memory.data(), from.data(), from.size() * sizeof(T), cudaMemcpyHostToDevice),
-         "upload");
-  }
-  T* data() const { return reinterpret_cast<T*>(memory.data()); }
-};
 
 /// Median seconds of one of `inner` calls in a captured graph; device events around it.
 template <class Calls>
@@ -109,51 +84,6 @@ double host_rate(const CudaDevice& device) {
          "copy");
   });
   return static_cast<double>(bytes) / s;
-}
-
-/// `count` ids below `rows`: distinct, numbers in order through a bijection of the power of two at
-/// hand, or Zipf's.
-std::vector<int> some_ids(Index count, Index rows, bool zipf) {
-  std::vector<int> ids;
-  if (zipf) {
-    const double log_rows = std::log(static_cast<double>(rows));
-    while (static_cast<Index>(ids.size()) < count) {
-      const double u = static_cast<double>(random_bits() >> 11) * 0x1p-53;
-      const auto rank = static_cast<std::uint64_t>(std::exp(u * log_rows)) - 1;
-      ids.push_back(static_cast<int>(rank * 0x9E3779B1U % static_cast<std::uint64_t>(rows)));
-    }
-    return ids;
-  }
-  int bits = 1;
-  while (std::uint64_t{1} << bits < static_cast<std::uint64_t>(rows)) ++bits;
-  const std::uint64_t mask = (std::uint64_t{1} << bits) - 1;
-  const std::uint64_t factors[3] = {random_bits() | 1, random_bits() | 1, random_bits() | 1};
-  for (std::uint64_t i = 0; static_cast<Index>(ids.size()) < count && i <= mask; ++i) {
-    std::uint64_t id = i;
-    for (const std::uint64_t factor : factors) id = ((id ^ id >> (bits + 1) / 2) * factor) & mask;
-    if (id < static_cast<std::uint64_t>(rows)) ids.push_back(static_cast<int>(id));
-  }
-  return ids;
-}
-
-/// Random bytes in all of a store's rows: no NaN, whether they are numbers or e4m3 codes, and
-/// scales near 1, as a model has.
-void fill(MutableStridedRows to, Index num_rows) {
-  const Index piece = std::max<Index>(1, (Index{64} << 20) / to.stride);
-  std::vector<std::byte> rows(static_cast<std::size_t>(piece * to.stride));
-  for (std::byte& byte : rows) byte = static_cast<std::byte>(random_bits() & 0x3F);
-  for (Index row = 0; row < piece && to.scale_offset > 0; ++row)
-    for (Index b = row * to.stride + to.scale_offset; b < (row + 1) * to.stride; ++b)
-      rows[static_cast<std::size_t>(b)] = static_cast<std::byte>(120 + random_bits() % 16);
-  for (Index at = 0; at < num_rows; at += piece)
-    need(cudaMemcpy(to.base + at * to.stride, rows.data(),
-                    static_cast<std::size_t>(std::min(piece, num_rows - at) * to.stride),
-                    cudaMemcpyDefault),
-         "fill");
-}
-template <class T>
-void fill(const Array<T>& array) {
-  fill({array.memory.data(), 64, 0}, array.memory.size() / 64);
 }
 
 /// Rows a second and the ratio to `rate` of `moved` bytes a row.

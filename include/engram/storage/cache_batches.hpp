@@ -312,8 +312,7 @@ CacheState<Base>* lay_out_cache(const Base& base, const CacheNeeds& needs, const
   cache->ranges = ranges;
   cache->generation = generation_of(base);
   cache->now.since = 1;
-  auto* const lines = reinterpret_cast<EpochLine*>(memory + plan.lines);
-  cache->epochs = {lines, needs.readers, &cache->now};
+  cache->epochs = {reinterpret_cast<EpochLine*>(memory + plan.lines), needs.readers, &cache->now};
   CacheSets& sets = cache->sets;
   sets.places = cache_places(needs.num_rows, plan.sets);
   sets.tags = reinterpret_cast<std::uint64_t*>(memory + plan.tags);

@@ -14,7 +14,7 @@ ENGRAM_BEGIN_NAMESPACE
 /// Copies a row in pieces that a register holds, the last of which may overlap the one before: a
 /// call of memcpy costs as much as it moves here.
 template <class Bytes>
-ENGRAM_ALWAYS_INLINE void copy_row(std::byte* to, const std::byte* from, Bytes bytes) noexcept {
+ENGRAM_ALWAYS_INLINE void copy_slot(std::byte* to, const std::byte* from, Bytes bytes) noexcept {
   typedef char Register __attribute__((vector_size(32), aligned(1), may_alias));
   const Index size = bytes;
   if (size < 32 || ENGRAM_THREAD_SANITIZER != 0) {  // which does not see accesses of 32 bytes
@@ -82,7 +82,7 @@ Index scan_run(const CacheSets& shared, Index num_rows, const RowId* ids, Index 
   };
   const auto copy = [&](Index i) {
     if (const std::byte* const from = from_of[i % ring]; from != nullptr) [[likely]]
-      copy_row(to + i * row_bytes, from, row_bytes);
+      copy_slot(to + i * row_bytes, from, row_bytes);
   };
   for (Index i = 0; i < 2 * ahead && i < n; ++i)
     if (!hash(i)) return i;

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What a memory costs a decoding step when its table is in the GPU's memory, in page-locked memory
+// or on a disk: the experiment of the paper's table 4. The dense blocks of a 4B and an 8B model are
+// their matrix products alone (no attention over the past, no activations); one memory is in the
+// second block. A step is a captured graph, and the host waits for each, as a sampler does.
+//
+//   offload [GiB of the table in the GPU's memory, 8] [in page-locked memory, 8] [on the disk, 8]
+//           [file of that table, ./offload_rows; written anew and removed]
+//
+// Row ids are Zipf's, others in each step. Overlap: rows are read beside the first block, on a
+// second stream; else in front of it. Of the table on the disk a tenth is kept in host memory.
+#include "on_gpu.hpp"
+
+#include <engram/cublas/blas_projection.hpp>
+#include <engram/cuda/cached_gather.cuh>
+#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/fuse.cuh>
+#include <engram/cuda/gather.cuh>
+#include <engram/cuda/pinned_store.hpp>
+#include <engram/cuda/staged_batch.hpp>
+#include <engram/engram.hpp>
+#include <engram/storage/background_store.hpp>
+#include <engram/storage/cached_store.hpp>
+#include <engram/storage/disk/direct_store.hpp>
+#include <engram/storage/disk/thread_reads.hpp>
+
+#include <cublas_v2.h>
+
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <optional>
+
+using namespace engram;
+using namespace cuda_bench;
+
+namespace {
+
+constexpr Index columns = 16, row_width = 80, inputs = columns * row_width;  // 1280 values a token
+constexpr Index row_bytes = row_width * 2;
+constexpr int steps = 100, sets = 25;  // sets of ids, taken in turn
+
+using cuda_bench::need;
+void need(cublasStatus_t status, const char* what) {
+  if (status != CUBLAS_STATUS_SUCCESS)
+    give_up(sentence({what, ": ", cublasGetStatusString(status)}));
+}
+
+/// The widths of Qwen3's dense models of that size.
+struct Model {
+  const char* name;
+  Index blocks, width, qkv, attended, inner;
+};
+constexpr Model models[] = {{"4B", 36, 2560, 6144, 4096, 9728},
+                            {"8B", 36, 4096, 6144, 4096, 12288}};
+
+/// The matrix products of a model's blocks for T tokens.
+class Dense {
+ public:
+  Dense(const Model& model, Index tokens, cudaStream_t stream)
+      : model_(model),
+        tokens_(tokens),
+        x_(tokens * model.width),
+        qkv_(tokens * model.qkv),
+        gates_(tokens * 2 * model.inner) {
+    need(cublasCreate(&blas_), "cuBLAS");
+    need(cublasSetStream(blas_, stream), "cuBLAS");
+    // Its own workspace: what cuBLAS would allocate cannot be captured.
+    need(cublasSetWorkspace(blas_, workspace_.data(), static_cast<std::size_t>(workspace_.count)),
+         "cuBLAS");
+    for (Index b = 0; b < model.blocks; ++b)
+      for (const Index size : {model.qkv * model.width, model.width * model.attended,
+                               2 * model.inner * model.width, model.width * model.inner}) {
+        weights_.emplace_back(size);
+        fill(weights_.back());
+      }
+    fill(x_);
+  }
+  Dense(const Dense&) = delete;
+  ~Dense() { (void)cublasDestroy(blas_); }
+
+  Bf16* hidden() const { return x_.data(); }
+  void block(Index b) const {
+    const auto weight = [&](Index i) {
+      return weights_[static_cast<std::size_t>(4 * b + i)].data();
+    };
+    product(weight(0), x_.data(), model_.width, qkv_.data(), model_.qkv, model_.width);
+    product(weight(1), qkv_.data(), model_.qkv, x_.data(), model_.width, model_.attended);
+    product(weight(2), x_.data(), model_.width, gates_.data(), 2 * model_.inner, model_.width);
+    product(weight(3), gates_.data(), 2 * model_.inner, x_.data(), model_.width, model_.inner);
+  }
+
+ private:
+  /// out [T, n] = in [T, k] weight [n, k]^T.
+  void product(const Bf16* weight, const Bf16* in, Index in_stride, Bf16* out, Index n,
+               Index k) const {
+    const float one = 1.0f / 64, zero = 0;  // small, so that nothing becomes infinite
+    need(cublasGemmEx(blas_, CUBLAS_OP_T, CUBLAS_OP_N, static_cast<int>(n),
+                      static_cast<int>(tokens_), static_cast<int>(k), &one, weight, CUDA_R_16BF,
+                      static_cast<int>(k), in, CUDA_R_16BF, static_cast<int>(in_stride), &zero, out,
+                      CUDA_R_16BF, static_cast<int>(n), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+         "product");
+  }
+
+  Model model_;
+  Index tokens_;
+  Array<Bf16> x_, qkv_, gates_;
+  std::vector<Array<Bf16>> weights_;
+  Array<std::byte> workspace_{Index{64} << 20};
+  cublasHandle_t blas_ = nullptr;
+};
+
+/// The memory of the second block but for its rows.
+struct Memory {
+  Index tokens, width;
+  Array<int> ids;
+  Array<Bf16> elements, weight, segments;
+  Array<float> gates;
+  Array<Part> parts;
+  BlasProjection projection;
+  Array<std::byte> workspace;
+
+  Memory(Index t, Index d)
+      : tokens(t),
+        width(d),
+        ids(t * columns),
+        elements(t * inputs),
+        weight(2 * d * inputs),
+        segments(t * 2 * d),
+        gates(t),
+        parts(t),
+        projection(make_projection()),
+        workspace(projection.workspace_bytes() + 1) {
+    fill(weight);
+  }
+
+  View<Bf16, 2, DeviceSpace> rows_out() const {
+    return View<Bf16, 2, DeviceSpace>(elements.data(), tokens, inputs);
+  }
+  View<const int, 2, DeviceSpace> row_ids() const {
+    return View<const int, 2, DeviceSpace>(ids.data(), tokens, columns);
+  }
+  void project_and_fuse(const CudaDevice& device, Bf16* hidden) const {
+    const View<Bf16, 3, DeviceSpace> to(segments.data(), tokens, 2, width);
+    const View<Bf16, 3, DeviceSpace> x(hidden, tokens, 1, width);
+    need(projection.project(device.stream, rows_out(), to,
+                            View<std::byte, 1, DeviceSpace>(workspace.data(), workspace.count)),
+         "projection");
+    need(fuse(device, keys_of(to), value_of(to), x, x, FusionConfig(), SignedSqrtGate(),
+              DeviceFusion<>(), View<float, 2, DeviceSpace>(gates.data(), tokens, 1),
+              View<Part, 1, DeviceSpace>(parts.data(), tokens)),
+         "fuse");
+  }
+
+ private:
+  BlasProjection make_projection() const {
+    const BlasMatrix fused{View<const Bf16, 2, DeviceSpace>(weight.data(), 2 * width, inputs), {}};
+    return BlasProjection::make(View<const BlasMatrix, 1>(&fused, 1), 1,
+                                View<const Index, 1>(&tokens, 1))
+        .value();
+  }
+};
+
+/// Seconds of a step. launch_rows(device): launches what brings the rows, or nothing; before(i),
+/// after(i): what the host does in front of and behind the launch of step i.
+template <class LaunchRows, class Before, class After>
+double step_seconds(const CudaDevice& device, const Dense& dense, const Model& model,
+                    const Memory* memory, bool overlap, const LaunchRows& launch_rows,
+                    const Before& before, const After& after) {
+  cudaStream_t side = nullptr;
+  cudaEvent_t begun = nullptr, there = nullptr;
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  need(cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking), "stream");
+  need(cudaEventCreateWithFlags(&begun, cudaEventDisableTiming), "event");
+  need(cudaEventCreateWithFlags(&there, cudaEventDisableTiming), "event");
+  dense.block(0);  // CUDA and cuBLAS load what they need when it is first used
+  if (memory != nullptr) memory->project_and_fuse(device, dense.hidden());
+  need(device.wait(), "first calls");
+
+  need(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeGlobal), "capture");
+  if (memory != nullptr && overlap) {
+    need(cudaEventRecord(begun, device.stream), "fork");
+    need(cudaStreamWaitEvent(side, begun, 0), "fork");
+    CudaDevice beside = device;
+    beside.stream = side;
+    launch_rows(beside);
+    need(cudaEventRecord(there, side), "join");
+  } else if (memory != nullptr) {
+    launch_rows(device);
+  }
+  for (Index b = 0; b < model.blocks; ++b) {
+    if (b == 1 && memory != nullptr) {
+      if (overlap) need(cudaStreamWaitEvent(device.stream, there, 0), "join");
+      memory->project_and_fuse(device, dense.hidden());
+    }
+    dense.block(b);
+  }
+  need(cudaStreamEndCapture(device.stream, &graph), "capture");
+  need(cudaGraphInstantiate(&exec, graph, 0), "graph");
+
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start;
+  constexpr int warm = 20;
+  for (int i = 0; i < warm + steps; ++i) {
+    if (i == warm) start = Clock::now();
+    before(i % sets);
+    need(cudaGraphLaunch(exec, device.stream), "launch");
+    after(i % sets);
+    need(cudaStreamSynchronize(device.stream), "step");
+  }
+  const double s = std::chrono::duration<double>(Clock::now() - start).count() / steps;
+  need(device.wait(), "steps");
+  (void)cudaGraphExecDestroy(exec);
+  (void)cudaGraphDestroy(graph);
+  (void)cudaEventDestroy(begun);
+  (void)cudaEventDestroy(there);
+  (void)cudaStreamDestroy(side);
+  return s;
+}
+
+void print(const Model& model, Index tokens, const char* where, bool overlap, double s,
+           double without) {
+  std::printf("%-3s %4d sequences  %-34s %-8s %9.3f ms a step %9.0f tokens/s  loss %5.2f %%\n",
+              model.name, static_cast<int>(tokens), where, overlap ? "overlap" : "", s * 1e3,
+              static_cast<double>(tokens) / s, (s / without - 1) * 100);
+}
+
+using Disk = CachedStore<DirectStore<ThreadReads>>;
+using Background = BackgroundStore<Disk>;
+
+/// The tables, whichever there is room for.
+struct Tables {
+  std::optional<DeviceStore> hbm;
+  std::optional<PinnedStore> pinned;
+  std::optional<DirectStore<ThreadReads>> file;
+  std::optional<Disk> cached;
+  std::optional<Background> disk;
+
+  Tables(Index hbm_bytes, Index pinned_bytes, Index disk_bytes, const std::string& path) {
+    if (auto made = DeviceStore::make(hbm_bytes / row_bytes, row_bytes); made.ok()) {
+      hbm.emplace(std::move(made.value()));
+      fill(hbm->mutable_ref(), hbm->num_rows());
+    } else {
+      std::printf("[skipped] %s\n", made.message().c_str());
+    }
+    const Index pinned_rows = pinned_bytes / (row_bytes + 32);  // of 192 bytes
+    auto made = HostStore::make(pinned_rows, row_bytes);
+    auto locked = made.ok() ? PinnedStore::make(std::move(made.value()), [](Index) { return true; })
+                            : Result<PinnedStore>(made.failure());
+    if (locked.ok()) {
+      pinned.emplace(std::move(locked.value()));
+      fill(pinned->mutable_ref(), pinned->num_rows());
+    } else {
+      std::printf("[skipped] %s\n", locked.message().c_str());
+    }
+    write(path, disk_bytes);
+    TableSegment segment;
+    segment.codes = {path, -1, 0, disk_bytes / row_bytes, row_bytes, row_bytes};
+    auto opened = DirectStore<ThreadReads>::open({segment}, ThreadReads::make(16).value());
+    if (!opened.ok()) {
+      std::printf("[skipped] %s\n", opened.message().c_str());
+      return;
+    }
+    file.emplace(std::move(opened.value()));
+    CacheOptions options;
+    options.bytes = disk_bytes / 10;
+    options.miss_rows = 16384;
+    cached.emplace(Disk::make(*file, options).value());
+    disk.emplace(*cached);
+  }
+
+ private:
+  static void write(const std::string& path, Index bytes) {
+    std::vector<char> piece(std::size_t{16} << 20);
+    for (char& c : piece) c = static_cast<char>(random_bits() & 0x3F);
+    std::ofstream out(path, std::ios::binary);
+    for (Index at = 0; at < bytes; at += static_cast<Index>(piece.size()))
+      out.write(piece.data(),
+                static_cast<std::streamsize>(std::min<Index>(bytes - at, Index{16} << 20)));
+    if (!out.flush()) give_up("cannot write " + path);
+  }
+};
+
+void bench(const CudaDevice& device, const Model& model, Index tokens, Tables& tables) {
+  const Dense dense(model, tokens, device.stream);
+  const Memory memory(tokens, model.width);
+  const auto nothing = [](auto&&...) {};
+  const double without =
+      step_seconds(device, dense, model, nullptr, false, nothing, nothing, nothing);
+  print(model, tokens, "no memory", false, without, without);
+
+  const auto ids_bytes = static_cast<std::size_t>(tokens * columns) * sizeof(int);
+  const PinnedMemory sent = PinnedMemory::make(static_cast<Index>(ids_bytes)).value();
+  const auto with_store = [&](const auto& store, const char* where, const auto& launch_rows) {
+    const std::vector<int> ids = some_ids(sets * tokens * columns, store.num_rows(), true);
+    const auto send = [&](int set) {
+      std::memcpy(sent.data(), &ids[static_cast<std::size_t>(set * tokens * columns)], ids_bytes);
+      need(cudaMemcpyAsync(memory.ids.data(), sent.data(), ids_bytes, cudaMemcpyHostToDevice,
+                           device.stream),
+           "ids");
+    };
+    for (const bool overlap : {false, true})
+      print(model, tokens, where, overlap,
+            step_seconds(device, dense, model, &memory, overlap, launch_rows, send, nothing),
+            without);
+  };
+  const auto gather_from = [&](const auto& store) {
+    return [&](const CudaDevice& on) {
+      need(gather(on, store, Bf16Codec(), row_width, memory.row_ids(), memory.rows_out()),
+           "gather");
+    };
+  };
+  if (tables.hbm) with_store(*tables.hbm, "the GPU's memory", gather_from(*tables.hbm));
+  if (tables.pinned) {
+    with_store(*tables.pinned, "page-locked memory", gather_from(*tables.pinned));
+    RowCache cache = RowCache::make({tables.pinned->num_rows(), row_bytes, 0},
+                                    tables.pinned->num_rows() / 10 * row_bytes)
+                         .value();
+    with_store(*tables.pinned, "page-locked, a tenth cached", [&](const CudaDevice& on) {
+      need(cached_gather(on, cache, *tables.pinned, Bf16Codec(), row_width, memory.row_ids(),
+                         memory.rows_out()),
+           "cached gather");
+    });
+  }
+  if (!tables.disk) return;
+  using Batch = StagedBatch<Background, Bf16Codec>;
+  const Index count = tokens * columns, zero = 0;
+  const std::vector<int> ids = some_ids(sets * count, tables.disk->num_rows(), true);
+  const PinnedMemory host = PinnedMemory::make(Batch::pinned_bytes(*tables.disk, count)).value();
+  const Array<std::byte> gpu(Batch::device_bytes(*tables.disk, count));
+  const auto batch = Batch::make(*tables.disk, {}, row_width, count,
+                                 View<std::byte, 1, PinnedSpace>(
+                                     host.data(), Batch::pinned_bytes(*tables.disk, count)),
+                                 View<std::byte, 1, DeviceSpace>(gpu.data(), gpu.count))
+                         .value();
+  const auto ask = [&](int set) {
+    need(batch->plan(
+             View<const int, 3>(&ids[static_cast<std::size_t>(set * count)], tokens, 1, columns),
+             View<const Index, 1>(&zero, 1)),
+         "plan");
+    need(batch->submit(), "submit");
+  };
+  const auto ask_and_wait = [&](int set) {
+    ask(set);
+    need(batch->wait(), "disk");
+  };
+  const auto take = [&](const CudaDevice& on) {
+    need(batch->take(on, count, 5'000'000), "take");
+    need(batch->decode(on, 0, 1, memory.rows_out()), "decode");
+  };
+  print(model, tokens, "disk, a tenth in host memory", false,
+        step_seconds(device, dense, model, &memory, false, take, ask_and_wait, nothing), without);
+  print(model, tokens, "disk, a tenth in host memory", true,
+        step_seconds(device, dense, model, &memory, true, take, nothing, ask), without);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto gib = [&](int i) { return (argc > i ? std::atoll(argv[i]) : 8) << 30; };
+  const std::string path = argc > 4 ? argv[4] : "offload_rows";
+  if (const auto found = cuda_device_count(); !found.ok()) {
+    std::printf("[skipped] %s\n", found.message().c_str());
+    return 0;
+  }
+  cudaDeviceProp card{};
+  need(cudaGetDeviceProperties(&card, 0), "device");
+  std::printf("%s; rows of %d bytes, %d a token\n", card.name, static_cast<int>(row_bytes),
+              static_cast<int>(columns));
+  DeviceErrors errors = DeviceErrors::make().value();
+  cudaStream_t stream = nullptr;
+  need(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
+  const CudaDevice device{stream, 0, &errors};
+  {
+    Tables tables(gib(1), gib(2), gib(3), path);
+    for (const Model& model : models)
+      for (const Index tokens : {64, 256, 512}) bench(device, model, tokens, tables);
+  }
+  std::remove(path.c_str());
+  (void)cudaStreamDestroy(stream);
+  return 0;
+}
