@@ -44,7 +44,7 @@ echo "== tests"
 "$out/tests" 2>&1 | tee "$out/tests.log" | tail -n 40 || failed=1
 echo "== benchmark"
 "$out/kernels" 2>&1 | tee "$out/kernels.log" || failed=1
-python3 bench/peers/gpu_kernels.py 2>&1 | tee "$out/torch.log" || failed=1
+python3 bench/peers/gpu_kernels.py 2>&1 | tee "$out/torch.txt" || failed=1
 [ $has_blas = no ] || "$out/offload" 8 8 4 "$out/offload_rows" 2>&1 | tee "$out/offload.log" || failed=1
 if grep -h '^\[skipped\]' "$out"/*.log | sort | uniq -c; then
   echo "something was skipped"
