@@ -100,6 +100,17 @@ struct WarpLanes {
     return x;
   }
 
+  /// The largest |x| of all lanes, as bits; above those of infinity where a lane is NaN.
+  ENGRAM_ANY_LANES
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static std::uint32_t largest_magnitude(const Float& f) noexcept {
+    std::uint32_t own = to_bits(f.own) & ~float_bits::sign;
+    for (int half = width / 2; half > 0; half /= 2) {
+      const std::uint32_t other = to_bits(Warp::from_lane_xor(from_bits(own), half));
+      own = own > other ? own : other;
+    }
+    return own;
+  }
+
   /// Whether no lane is NaN or infinite.
   ENGRAM_ANY_LANES
   ENGRAM_HD ENGRAM_ALWAYS_INLINE static bool all_finite(const Float& f) noexcept {

@@ -14,7 +14,7 @@ ENGRAM_BEGIN_LOOPS
 /// k for activations whose largest magnitude is that number: 2^k is the smallest power of two that
 /// keeps max(1e-4, largest) / 2^k at about 448 or less. Source: DeepSeek-V4.1-Flash's released
 /// code.
-constexpr int activation_exponent(float largest) noexcept {
+ENGRAM_HD constexpr int activation_exponent(float largest) noexcept {
   const float quotient = (largest > 1e-4f ? largest : 1e-4f) * (1.0f / 448);
   const std::uint32_t bits = to_bits(quotient);
   const bool is_power = (bits & (float_bits::implicit_one - 1)) == 0;

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// DeepSeek-V4.1's projection for a product of bf16 on the GPU: its fp8 weights decoded, once, and
+// its rows quantised, in each call. Both are exact in bf16, so that the product is the released
+// code's but for the order of its sums; the weights take twice the bytes.
+
+#include <engram/layer/fp8_projection.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// A row of weights, decoded; the item is the output.
+struct DecodeWeightsBody {
+  Fp8Weights weights;
+  View<Bf16, 2> out;
+
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index n) const noexcept {
+    const RowBytes row = weights.row(n);
+    Bf16* const to = out.data() + n * out.stride(0);
+    lanes.each(weights.inputs,
+               [&](Index d) { to[d] = from_float<Bf16>(Fp8Codec().value(row, d)); });
+  }
+};
+
+/// QuantiseBody for one block of 32; item t * M / 32 + block.
+struct QuantiseBlockBody {
+  View<Bf16, 2> e;
+
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const Index blocks = e.extent(1) / 32;
+    Bf16* const x = e.data() + item / blocks * e.stride(0) + item % blocks * 32;
+    const std::uint32_t largest = lanes.largest_magnitude(lanes.load(x));
+    if (largest >= float_bits::infinity) {
+      lanes.each(32, [&](Index i) { x[i] = Bf16{float_bits::nan >> 16}; });
+      return;
+    }
+    const int k = activation_exponent(from_bits(largest));
+    const float scale = from_bits(static_cast<std::uint32_t>(127 + k) << 23);
+    const float inverse = from_bits(static_cast<std::uint32_t>(127 - k) << 23);
+    lanes.each(32, [&](Index i) {
+      x[i] = from_float<Bf16>(to_float(to_e4m3(to_float(x[i]) * inverse)) * scale);
+    });
+  }
+};
+
+/// Weights as stored to bf16, for BlasProjection. Once, after loading.
+///
+/// device  CudaDevice, or what does its work.
+/// codes   [N, M] memory of the GPU, row stride free.
+/// scales  [N / 32, M / 32], one for each 32 x 32 codes, row stride free.
+/// out     [N, M] written, row stride free. Exact, but for subnormals.
+/// Status  shape_mismatch (index: the extent expected); then nothing was launched.
+template <class Dev>
+ENGRAM_HIDDEN Status decode_weights(const Dev& device, View<const E4m3, 2, DeviceSpace> codes,
+                                    View<const E8m0, 2, DeviceSpace> scales,
+                                    View<Bf16, 2, DeviceSpace> out) noexcept {
+  const Index outputs = codes.extent(0), inputs = codes.extent(1);
+  if (inputs % 32 != 0) return {Code::shape_mismatch, 0, inputs / 32 * 32};
+  if (scales.extent(0) != (outputs + 31) / 32)
+    return {Code::shape_mismatch, 0, (outputs + 31) / 32};
+  if (scales.extent(1) != inputs / 32) return {Code::shape_mismatch, 0, inputs / 32};
+  if (out.extent(0) != outputs) return {Code::shape_mismatch, 0, outputs};
+  if (out.extent(1) != inputs) return {Code::shape_mismatch, 0, inputs};
+  device.for_items(
+      outputs, DecodeWeightsBody{
+                   {reinterpret_cast<const std::byte*>(codes.data()), codes.stride(0),
+                    reinterpret_cast<const std::byte*>(scales.data()), scales.stride(0), inputs},
+                   out.for_body()});
+  return {};
+}
+
+/// Fp8Projection::prepare() on the GPU: each 32 inputs become multiples of a power of two that e4m3
+/// has. A block with an infinity or NaN becomes NaN.
+///
+/// e       [T, M] memory of the GPU, M a multiple of 32, token stride free.
+/// Status  shape_mismatch (index: the extent expected); then nothing was launched.
+/// Cost    one launch, one read and write of e.
+template <class Dev>
+ENGRAM_HIDDEN Status quantise_rows(const Dev& device, View<Bf16, 2, DeviceSpace> e) noexcept {
+  if (e.extent(1) % 32 != 0) return {Code::shape_mismatch, 0, e.extent(1) / 32 * 32};
+  device.for_items(e.extent(0) * (e.extent(1) / 32), QuantiseBlockBody{e.for_body()});
+  return {};
+}
+
+ENGRAM_END_NAMESPACE
