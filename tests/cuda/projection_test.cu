@@ -143,7 +143,7 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
   call(stream.device());
   REQUIRE(stream.device().wait().ok());
   const cudaGraphExec_t graph = stream.captured(call);
-  for (int replay = 0; replay < 20; ++replay) {
+  for (int replay = 0; replay < 72; ++replay) {
     const std::vector<Bf16> e = random_elements(7 * 512, random);
     rows.set(e);
     stream.replay(graph);

@@ -243,7 +243,7 @@ TEST_CASE("cuda row cache: streams beside each other share a cache, and their ro
   const HostStore table = random_table(codec, 3000, 64, 27);
   const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
   RowCache cache = cache_for(store, 6);
-  constexpr int count = 4;
+  constexpr int count = 4, turns = 20;
   gpu::OwnStream streams[count];
   std::vector<gpu::Array<int>> rows;
   std::vector<gpu::Array<float>> out;
@@ -252,15 +252,17 @@ TEST_CASE("cuda row cache: streams beside each other share a cache, and their ro
   for (int s = 0; s < count; ++s) {
     ids.push_back(zipf_ids<int>(9000, 3000, random));
     rows.emplace_back(ids.back());
-    out.emplace_back(std::vector<float>(9000 * 64, -9.0f));
+    for (int turn = 0; turn < turns; ++turn) out.emplace_back(std::vector<float>(9000 * 64, -9.0f));
   }
-  for (int turn = 0; turn < 20; ++turn)
+  for (int turn = 0; turn < turns; ++turn)
     for (int s = 0; s < count; ++s)
       CHECK(cached_gather(streams[s].device(2 + s), cache, store, codec, 64,
-                          rows[at(s)].view(9000, 1), out[at(s)].view(9000, 64))
+                          rows[at(s)].view(9000, 1), out[at(s * turns + turn)].view(9000, 64))
                 .ok());
   for (int s = 0; s < count; ++s) {
     CHECK(streams[s].device().wait().ok());
-    CHECK(same_bits(out[at(s)].get(), expected_rows<float>(table, codec, 64, ids[at(s)])));
+    const auto expected = expected_rows<float>(table, codec, 64, ids[at(s)]);
+    for (int turn = 0; turn < turns; ++turn)
+      CHECK(same_bits(out[at(s * turns + turn)].get(), expected));
   }
 }

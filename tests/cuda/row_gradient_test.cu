@@ -82,7 +82,35 @@ TEST_CASE("cuda row gradients: plan and sums have the CPU's bits, steps are near
     check_case(Case<float, std::int64_t>(2, 3000, 1, 20, 9), RowAdagrad(), non_finite);
     check_case(Case<Bf16, std::int32_t>(3, 400, 4, 100, 100'000), LazyAdam(), non_finite);
     check_case(Case<Bf16, std::int32_t>(4, 33, 1, 32, 1), RowAdagrad(), non_finite);
+    check_case(Case<float, std::int32_t>(6, 50, 2, 1, 30), Sgd(), non_finite);
+    check_case(Case<float, std::int32_t>(7, 90, 2, 333, 30), RowAdagrad(), non_finite);
   }
+}
+
+TEST_CASE("cuda row gradients: one row that all places read") {
+  if (!gpu::is_here()) return;
+  Case<float, std::int32_t> c(11, 100'000, 2, 8, 3);
+  c.rows.assign(c.rows.size(), 1);
+  check_case(c, RowAdagrad(), NonFinite::skip);
+}
+
+TEST_CASE("cuda row gradients: tables on streams beside each other") {
+  if (!gpu::is_here()) return;
+  using Step = row_case::OnDevice<float, std::int32_t, gpu::Arrays, RowAdagrad>;
+  const Case<float, std::int32_t> a(12, 4000, 2, 64, 900), b(13, 4000, 2, 64, 900);
+  gpu::Arrays memory;
+  Step first(a, memory, {}, NonFinite::skip), second(b, memory, {}, NonFinite::skip);
+  gpu::OwnStream one, two;
+  Planner<std::int32_t> plan_first(a.count(), a.num_rows, one.device()),
+      plan_second(b.count(), b.num_rows, two.device());
+  REQUIRE(first.run(one.device(), plan_first).ok());
+  REQUIRE(second.run(two.device(), plan_second).ok());
+  REQUIRE(one.device().wait().ok());
+  REQUIRE(two.device().wait().ok());
+  CHECK(count_far(first.results().table, row_case::on_cpu(a, RowAdagrad(), NonFinite::skip).table,
+                  1e-5) == 0);
+  CHECK(count_far(second.results().table, row_case::on_cpu(b, RowAdagrad(), NonFinite::skip).table,
+                  1e-5) == 0);
 }
 
 TEST_CASE("cuda row gradients: a training step's batch of Zipf rows", "[large]") {

@@ -38,6 +38,7 @@ struct Staged {
           .value();
   gpu::Array<Bf16> out{std::vector<Bf16>(at(count * width), to_bf16(-9))};
 
+  Staged() { REQUIRE(cudaMemset(memory.data(), 0, at(memory.size())) == cudaSuccess); }
   void launch(const CudaDevice& device, Index timeout) const {
     CHECK(batch->take(device, count, timeout).ok());
     CHECK(batch->decode(device, 0, 1, out.view(tokens, heads * width)).ok());
@@ -69,7 +70,8 @@ std::vector<std::int32_t> random_ids(Random& random) {
 
 }  // namespace
 
-TEST_CASE("cuda staged batch: a captured step, launched before its rows, replayed 72 times") {
+TEST_CASE("cuda staged batch: a captured step, launched before its rows, replayed 72 times",
+          "[waits]") {
   if (!gpu::is_here()) return;
   const Staged s;
   Random random(1);
@@ -87,7 +89,7 @@ TEST_CASE("cuda staged batch: a captured step, launched before its rows, replaye
   (void)cudaGraphExecDestroy(graph);
 }
 
-TEST_CASE("cuda staged batch: late, failed and given up") {
+TEST_CASE("cuda staged batch: late, failed and given up", "[waits]") {
   if (!gpu::is_here()) return;
   Staged s;
   Random random(2);
@@ -100,7 +102,15 @@ TEST_CASE("cuda staged batch: late, failed and given up") {
   s.launch(device, 2000);
   CHECK(device.wait().code == Code::busy);
   CHECK(gpu::same_bits(s.out.get(), zeros));
+  // The next step waits for its own batch, although the late one arrives.
+  const auto next = random_ids(random);
+  s.launch(device, microseconds);
+  s.gate.set(true);
+  REQUIRE(s.ask(next).ok());
+  CHECK(device.wait().ok());
+  CHECK(gpu::same_bits(s.out.get(), Staged::expected(next)));
   s.gate.set(true, {Code::io, 5, 3});
+  REQUIRE(s.ask(ids).ok());
   s.launch(device, microseconds);
   CHECK(device.wait().code == Code::io);
   CHECK(s.batch->wait() == Status{Code::io, 5, 3});

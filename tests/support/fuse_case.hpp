@@ -271,7 +271,7 @@ class OnDevice {
  private:
   template <class Dev>
   Status forward_without_conv(const Dev& device) const {
-    device.for_items(parts_.extent(0),
+    device.for_items(PartsBody<std::int32_t>::items(parts_.extent(0)),
                      PartsBody<std::int32_t>{with_.marks.for_body(), with_.scale.for_body(),
                                              with_.rows.for_body(), parts_.for_body()});
     const ScoreBody<T, T, SignedSqrtGate> score{keys_.for_body(),

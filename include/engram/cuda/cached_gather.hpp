@@ -71,7 +71,7 @@ struct CacheLanes : WarpLanes<Warp> {
 /// Cost of a hit: 128 bytes of words and the row read from the GPU's memory, and 8 bytes exchanged
 /// where it is the row's first in this batch. Of a miss: the words, the row once over the link,
 /// written to the slot and read from there, 16 bytes exchanged. What is not put into the cache:
-/// the words, and what a gather without a cache costs.
+/// the words, and the row over the link by a warp that has one row on the way at a time.
 template <class Lanes, class Atomics, class Ref>
 struct CachedRows {
   RowSlots slots;

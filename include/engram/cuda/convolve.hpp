@@ -63,6 +63,15 @@ struct ConvScratch {
   }
 };
 
+/// Calls f with the number of taps that a thread needs room for, as a constant.
+template <class F>
+void with_most_taps(Index taps, const F& f) noexcept {
+  if (taps <= 8)
+    f(std::integral_constant<int, 8>());
+  else
+    f(std::integral_constant<int, static_cast<int>(most_conv_taps)>());
+}
+
 /// Bytes of workspace for fuse() with a convolution.
 inline Index conv_workspace_bytes(Index tokens, Index branches, Index sequences = 1) noexcept {
   return ConvScratch::bytes(tokens, branches, sequences);
@@ -74,8 +83,7 @@ template <class Start>
 Status check_conv(const DeviceConv<Start>& conv, Index dilation, Index tokens, Index branches,
                   Index width, View<const std::byte, 1, DeviceSpace> workspace) noexcept {
   const Index taps = conv.weights.extent(0);
-  if (taps < 1 || taps > ConvUpdateBody<float, float>::most_taps || dilation < 1)
-    return {Code::invalid_config};
+  if (taps < 1 || taps > most_conv_taps || dilation < 1) return {Code::invalid_config};
   if (conv.weights.extent(1) != branches) return {Code::shape_mismatch, 0, branches};
   if (conv.weights.extent(2) != width) return {Code::shape_mismatch, 0, width};
   if (conv.gain.size() != 0 && (conv.gain.extent(0) != branches || conv.gain.extent(1) != width))
@@ -140,8 +148,9 @@ ENGRAM_HIDDEN Status fuse(const Dev& device, View<Key, 3, DeviceSpace> keys,
   const ConvScratch scratch =
       ConvScratch::take(workspace.for_body(), tokens, branches, conv.sequences());
   const ConvColumns<V> columns = scratch.columns(values, part, conv, config.dilation);
-  device.for_items(tokens, PartsBody<Row>{with.marks.for_body(), with.scale.for_body(),
-                                          with.rows.for_body(), part});
+  device.for_items(
+      PartsBody<Row>::items(tokens),
+      PartsBody<Row>{with.marks.for_body(), with.scale.for_body(), with.rows.for_body(), part});
   device.template for_blocks<TapShared>(
       1, OrderTapsBody<Start, decltype(device.error_word())>{
              {conv.starts.for_body()}, with.marks.for_body(), part, scratch, device.error_word()});
@@ -152,15 +161,18 @@ ENGRAM_HIDDEN Status fuse(const Dev& device, View<Key, 3, DeviceSpace> keys,
                                with.scale.for_body(), with.scores.for_body(), gates.for_body()});
   device.for_items(tokens * branches,
                    ConvFactorBody<V>{values, part, factor, config.conv_eps, scratch.factors});
-  device.for_items(
-      tokens * branches,
-      ConvUpdateBody<V, Updated>{{values, hidden.for_body(), part, factor, config.add_residual,
-                                  out.for_body(), with.norms.for_body()},
-                                 columns,
-                                 conv.weights.for_body(),
-                                 config.dilation});
-  device.for_items(conv.sequences() * branches,
-                   ConvStateBody<V>{columns, conv.states.for_body(), scratch.starts});
+  with_most_taps(conv.weights.extent(0), [&](auto most) {
+    device.for_items(tokens * branches,
+                     ConvUpdateBody<V, Updated, decltype(most)::value>{
+                         {values, hidden.for_body(), part, factor, config.add_residual,
+                          out.for_body(), with.norms.for_body()},
+                         columns,
+                         conv.weights.for_body(),
+                         config.dilation});
+  });
+  const Index blocks = blocks_of(width);
+  device.for_items(conv.sequences() * branches * blocks,
+                   ConvStateBody<V>{columns, conv.states.for_body(), scratch.starts, blocks});
   return {};
 }
 

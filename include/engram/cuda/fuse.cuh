@@ -67,8 +67,9 @@ ENGRAM_HIDDEN Status fuse(const CudaDevice& device, View<Key, 3, DeviceSpace> ke
       return {};
     }
   }
-  device.for_items(tokens, PartsBody<Row>{with.marks.for_body(), with.scale.for_body(),
-                                          with.rows.for_body(), parts.for_body()});
+  device.for_items(PartsBody<Row>::items(tokens),
+                   PartsBody<Row>{with.marks.for_body(), with.scale.for_body(),
+                                  with.rows.for_body(), parts.for_body()});
   device.for_items(tokens * branches,
                    ScoreAndUpdateBody<K, V, Updated, G>{
                        {keys.for_body(), hidden.for_body(), with.gain.for_body(), config.query_eps,

@@ -123,7 +123,7 @@ ENGRAM_HIDDEN Status fuse_backward(const Dev& device, View<Key, 3, DeviceSpace> 
   const FuseGradientScratch scratch =
       FuseGradientScratch::take(workspace.for_body(), tokens, branches, width, taps);
   const TokenChunks chunks{tokens};
-  const Index blocks = (width + 31) / 32;
+  const Index blocks = blocks_of(width);
   const View<const V, 2> values = value.for_body();
   View<const float, 3> to_memory = updated.for_body();
   const auto add_chunks = [&](Index sums, Index first, View<float, 3> into) {
@@ -142,19 +142,24 @@ ENGRAM_HIDDEN Status fuse_backward(const Dev& device, View<Key, 3, DeviceSpace> 
         ConvScratch::take(conv_workspace.for_body(), tokens, branches, conv.sequences());
     const ConvColumns<V> columns = kept.columns(values, parts.for_body(), conv, config.dilation);
     const View<const float, 3> weights = conv.weights.for_body();
-    device.for_items(tokens * branches, ConvSlopeBody<V>{columns, weights, config.dilation,
-                                                         updated.for_body(), scratch.slopes});
-    device.for_items(tokens * branches,
-                     ConvInputGradientBody<V>{columns, weights, config.dilation, config.conv_eps,
-                                              gates.for_body(), updated.for_body(), scratch.slopes,
-                                              scratch.inputs});
-    if (to.conv.size() != 0 || to.conv_gain.size() != 0)
-      device.for_items(chunks.count() * branches * blocks,
-                       ConvWeightChunkBody<V>{{columns, weights, config.dilation, scratch.slopes},
-                                              chunks,
-                                              blocks,
-                                              View<float, 4>(scratch.sums, chunks.count(), taps + 1,
-                                                             branches, width)});
+    with_most_taps(taps, [&](auto room) {
+      constexpr int most = decltype(room)::value;
+      device.for_items(tokens * branches,
+                       ConvSlopeBody<V, most>{columns, weights, config.dilation, updated.for_body(),
+                                              scratch.slopes});
+      device.for_items(tokens * branches,
+                       ConvInputGradientBody<V, most>{
+                           columns, weights, config.dilation, config.conv_eps, gates.for_body(),
+                           updated.for_body(), scratch.slopes, scratch.inputs});
+      if (to.conv.size() != 0 || to.conv_gain.size() != 0)
+        device.for_items(
+            chunks.count() * branches * blocks,
+            ConvWeightChunkBody<V, most>{
+                {columns, weights, config.dilation, scratch.slopes},
+                chunks,
+                blocks,
+                View<float, 4>(scratch.sums, chunks.count(), taps + 1, branches, width)});
+    });
     if (to.conv.size() != 0) add_chunks(taps + 1, 0, to.conv.for_body());
     if (to.conv_gain.size() != 0) add_chunks(taps + 1, taps, one(to.conv_gain.for_body()));
     to_memory = scratch.inputs;

@@ -21,7 +21,7 @@ struct DeviceFusion {
   View<float, 2, DeviceSpace> norms;        ///< [T, G] written: norm of what was added
 };
 
-/// The part of each token; item t.
+/// The parts of 32 tokens.
 template <class Row>
 struct PartsBody {
   View<const Mark, 1> marks;
@@ -29,10 +29,14 @@ struct PartsBody {
   View<const Row, 2> rows;
   View<Part, 1> parts;
 
+  static constexpr Index items(Index tokens) noexcept { return (tokens + 31) / 32; }
+
   ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index t) const noexcept {
-    lanes.each(1, [&](Index) {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const Index first = item * 32, left = parts.extent(0) - first;
+    lanes.each(left < 32 ? left : 32, [&](Index l) {
+      const Index t = first + l;
       parts(t) = part_of(marks.size() == 0 ? Mark::token : marks(t),
                          rows.size() != 0 && rows(t, 0) == -1, scale.size() != 0 && scale(t) == 0);
     });

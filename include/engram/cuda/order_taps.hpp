@@ -85,11 +85,13 @@ ENGRAM_HD void order_taps(const Block& block, TapShared& shared,
     (void)scan(block, shared, own_begun, later);
     Index document = thread == 0 ? begun : later(begun, shared.numbers[thread - 1]);
     begun = later(begun, shared.numbers[Block::threads - 1]);
+    Index sequence = first < end ? sequences.of(first) : count;
     for (Index t = first; t < last; ++t) {
       if (marks.size() != 0 && has(marks(t), Mark::start)) document = t + 1;
+      while (sequence < count && t >= sequences.end(sequence, tokens)) ++sequence;
       before(t) = place;
       taps.document(t) = document;
-      taps.sequence(t) = t < end ? sequences.of(t) : count;
+      taps.sequence(t) = sequence;
       taps.place(t) = parts(t) == Part::absent ? -1 : place;
       if (parts(t) != Part::absent) taps.order(place++) = t;
     }

@@ -28,6 +28,20 @@ inline Index row_sums_workspace_bytes(Index count, Index width) noexcept {
   return static_cast<Index>(Workspace::bytes_for<float>(count / (row_gradient_chunk / 2) * width));
 }
 
+/// Forgets what the sums of an earlier call of the same plan were.
+struct ForgetSumsBody {
+  RowGradientPlan* plan;
+
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index) const noexcept {
+    lanes.each(1, [&](Index) {
+      plan->not_finite = 0;
+      plan->first_not_finite = INT64_MAX;
+    });
+  }
+};
+
 /// RowUpdateBody once all sums are there, unless one is not finite: then not_finite is reported,
 /// and no row moves.
 template <class Update, class Report>
@@ -104,8 +118,8 @@ Status check_row_sums(const DeviceRowPlan<Row>& plan, View<const float, 2, Devic
 /// sums        [>= T * H, E] written: the gradient of unique(u) at u. Row stride free.
 /// workspace   row_sums_workspace_bytes(T * H, E) bytes of the GPU, any alignment.
 /// Status      shape_mismatch, workspace_small; then nothing was launched.
-/// Cost        two launches; one read of the gradients in the order of their rows. The bits are the
-///             CPU's, whatever the grid. No allocation, can be captured.
+/// Cost        three launches; one read of the gradients in the order of their rows. The bits are
+///             the CPU's, whatever the grid, but those of a NaN. No allocation, can be captured.
 template <class Dev, class Row>
 ENGRAM_HIDDEN Status reduce_row_gradients(
     const Dev& device, const DeviceRowPlan<Row>& plan,
@@ -115,6 +129,7 @@ ENGRAM_HIDDEN Status reduce_row_gradients(
   float* const partials = Workspace(workspace.for_body())
                               .take<float>(plan.most() / (row_gradient_chunk / 2) * sums.extent(1));
   const RowChunkBody sum{plan.plan, gradients.for_body(), plan.columns, sums.for_body(), partials};
+  device.for_items(1, ForgetSumsBody{plan.plan});
   device.for_items_up_to(plan.most(), plan.num_chunks(), sum);
   device.for_items_up_to(plan.most(), plan.num_chunks(),
                          RowPartialsBody{plan.plan, sums.for_body(), partials});
@@ -174,6 +189,7 @@ ENGRAM_HIDDEN Status update_rows(const Dev& device, Table<Store, PlainCodec<T>>&
   float* const partials =
       Workspace(workspace.for_body()).take<float>(plan.most() / (row_gradient_chunk / 2) * width);
   const RowChunkBody sum{plan.plan, gradients.for_body(), plan.columns, sums.for_body(), partials};
+  device.for_items(1, ForgetSumsBody{plan.plan});
   device.for_items_up_to(plan.most(), plan.num_chunks(), SumAndUpdateBody<Update>{sum, update});
   device.for_items_up_to(plan.most(), plan.num_chunks(),
                          AddAndUpdateBody<Update>{{plan.plan, sums.for_body(), partials}, update});

@@ -11,10 +11,19 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
+/// The word as it is now; nothing is known of what was written before it.
+ENGRAM_HD inline std::uint32_t peek_shared(const std::uint32_t* word) noexcept {
+#if defined(__CUDA_ARCH__)
+  return *static_cast<const volatile std::uint32_t*>(word);
+#else
+  return __atomic_load_n(word, __ATOMIC_RELAXED);
+#endif
+}
+
 /// The word, and everything that was written before it by who wrote it.
 ENGRAM_HD inline std::uint32_t load_shared(const std::uint32_t* word) noexcept {
 #if defined(__CUDA_ARCH__)
-  const std::uint32_t value = *static_cast<const volatile std::uint32_t*>(word);
+  const std::uint32_t value = peek_shared(word);
   __threadfence_system();
   return value;
 #else
@@ -39,16 +48,18 @@ ENGRAM_HD inline std::uint64_t nanoseconds() noexcept {
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
   return now;
 #else
-  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
 #endif
 }
 
-/// About a microsecond without work.
+/// About a microsecond without work, where the processor can.
 ENGRAM_HD inline void rest() noexcept {
-#if defined(__CUDA_ARCH__)
-  __nanosleep(1000);
-#else
+#if !defined(__CUDA_ARCH__)
   std::this_thread::yield();
+#elif __CUDA_ARCH__ >= 700
+  __nanosleep(1000);
 #endif
 }
 

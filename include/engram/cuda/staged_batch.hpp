@@ -10,7 +10,8 @@
 //                                            batch.decode(device, 0, layers, out); // first memory
 //                                            ...
 //
-// take() may be launched before plan(). Two batches, one for this step and one for the next, are a
+// take() may be launched before plan(). Each take() ends one turn: with the batch that was
+// submitted for it, or without. Two StagedBatches, one for this step and one for the next, are a
 // ring of two.
 
 #include <engram/cuda/shared_word.hpp>
@@ -19,23 +20,22 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// What host and GPU tell each other; in page-locked memory.
+/// What host and GPU tell each other; in page-locked memory. Numbers of turns are modulo 2^32.
 struct StagingControl {
-  std::uint32_t arrived =
-      0;                    ///< by the reader: 1 rows are there, 2 the batch failed; by the GPU: 0
-  std::uint32_t taken = 0;  ///< batches that the GPU has taken, modulo 2^32
-  Index ids = 0;            ///< of the batch, T * L * H
-  Index rows = 0;           ///< distinct ones
+  std::uint32_t arrived = 0;   ///< of the batch that was submitted last: 1 rows are there, 2 failed
+  std::uint32_t turn = 0;      ///< which take() it is for; written after `arrived` became 0
+  std::uint32_t finished = 0;  ///< turns that are over; the GPU's
+  Index ids = 0;               ///< of the batch, T * L * H
+  Index rows = 0;              ///< distinct ones
 };
 
-/// What the GPU knows of the batch it has taken; in its own memory.
+/// Rows of the batch that the GPU has taken, in its own memory; 0: none could be.
 struct StagedState {
-  Index rows = 0;  ///< 0: none could be taken
-  bool is_taken = false;
+  Index rows = 0;
 };
 
-/// Waits for a batch. What is not there in time, failed or of another size is reported and leaves
-/// no rows.
+/// Waits for the batch of this turn. What is not there in time, failed or of another size is
+/// reported and leaves no rows. A batch of an earlier turn came too late, and is none.
 template <class Report>
 struct AwaitBatchBody {
   const StagingControl* control;
@@ -48,14 +48,18 @@ struct AwaitBatchBody {
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index) const noexcept {
     lanes.each(1, [&](Index) {
+      const std::uint32_t turn = load_shared(&control->finished) + 1;
       const std::uint64_t begin = nanoseconds();
-      std::uint32_t arrived = load_shared(&control->arrived);
-      while (arrived == 0 && nanoseconds() - begin < most_nanoseconds) {
+      std::uint32_t arrived = 0;
+      for (;;) {
+        // The turn first: who sees this one's sees no `arrived` of a batch before.
+        if (peek_shared(&control->turn) == turn && load_shared(&control->turn) == turn)
+          arrived = load_shared(&control->arrived);
+        if (arrived != 0 || nanoseconds() - begin >= most_nanoseconds) break;
         rest();
-        arrived = load_shared(&control->arrived);
       }
       const bool fits = arrived == 1 && control->ids == ids;
-      *state = {fits ? control->rows : 0, arrived != 0};
+      state->rows = fits ? control->rows : 0;
       if (arrived == 0)
         errors.report(Code::busy, 0);
       else if (arrived != 1)
@@ -96,19 +100,15 @@ struct TakePlacesBody {
   }
 };
 
-/// Tells the host that it may use the page-locked memory again.
-struct ReleaseBatchBody {
+/// Ends the turn: the host may use the page-locked memory again.
+struct FinishTurnBody {
   StagingControl* control;
-  const StagedState* state;
 
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index) const noexcept {
-    lanes.each(1, [&](Index) {
-      if (!state->is_taken) return;
-      store_shared(&control->arrived, 0);
-      store_shared(&control->taken, control->taken + 1);
-    });
+    lanes.each(
+        1, [&](Index) { store_shared(&control->finished, load_shared(&control->finished) + 1); });
   }
 };
 
@@ -176,58 +176,74 @@ class StagedBatch {
 
   StagedBatch(const StagedBatch&) = delete;
 
-  /// As FetchBatch::plan(), and busy while the GPU has not taken the batch before.
+  /// As FetchBatch::plan(), and busy while the batch before was not taken. Waits for rows that came
+  /// too late for theirs.
   template <class Row>
   Status plan(View<Row, 3> rows, View<const Index, 1> first_rows) noexcept {
     if (!is_taken()) return {Code::busy, 0, 1};
-    (void)batch_.wait();  // what the GPU has taken is there
-    return batch_.plan(rows, first_rows);
+    (void)batch_.wait();
+    const Status status = batch_.plan(rows, first_rows);
+    is_planned_ = status.ok();
+    return status;
   }
-  /// As FetchBatch::submit(); the GPU sees when the rows are there. Once for each plan(). A batch
-  /// that the store refuses has failed: take() says io, unless it is discarded.
+  /// As FetchBatch::submit(), for the first take() that has not ended. Busy, and nothing happens,
+  /// unless plan() was ok since the last submit(). A batch that the store refuses has failed:
+  /// take() says io.
   Status submit() noexcept {
-    if (!is_taken()) return {Code::busy, 0, 1};
+    if (!is_planned_) return {Code::busy, 0, 1};
+    is_planned_ = false;
+    store_shared(&control_->arrived, 0);
     control_->ids = batch_.places().size();
     control_->rows = batch_.unique_rows();
-    ++submitted_;
+    turn_ = load_shared(&control_->finished) + 1;
+    store_shared(&control_->turn, turn_);
     return batch_.submit(&control_->arrived);
   }
   /// Whether the rows are in host memory, or cannot come.
   bool poll() noexcept { return batch_.poll(); }
   /// The status of the batch, once it is in host memory: why it failed, where take() says io.
   Status wait() noexcept { return batch_.wait(); }
-  /// Whether the GPU has taken what was submitted last, so that plan() may be called.
-  bool is_taken() const noexcept { return load_shared(&control_->taken) == submitted_; }
-  /// Gives up a batch that the GPU has not taken, and will not: no take() of it is on a stream, or
-  /// it has said busy.
+  /// Whether the take() that the last batch was for is over, so that plan() may be called.
+  bool is_taken() const noexcept {
+    return static_cast<std::int32_t>(load_shared(&control_->finished) - turn_) >= 0;
+  }
+  /// Gives up a batch for which no take() was launched.
   void discard() noexcept {
     batch_.discard();
-    store_shared(&control_->arrived, 0);
-    submitted_ = load_shared(&control_->taken);
+    is_planned_ = false;
+    turn_ = load_shared(&control_->finished);
+    store_shared(&control_->turn, turn_);
   }
 
   /// Waits on the GPU until the batch has arrived, and copies it there. Then the page-locked memory
-  /// is free for the next plan().
+  /// is free for the next plan(). One take() at a time, and decode() behind it, in the order of
+  /// streams and events.
   ///
   /// device   CudaDevice, or what does its work.
   /// ids      T * L * H of the batch.
-  /// timeout  microseconds.
-  /// Status   shape_mismatch (index: most ids): nothing was launched. device.wait() says busy (the
-  ///          batch was not there in time; it stays submitted: discard() it, or take() it later),
+  /// timeout  microseconds. Whatever the host does between this call and submit() that waits for
+  /// the
+  ///          GPU (allocating, freeing or locking memory, a copy on the legacy stream, the first
+  ///          launch of a kernel, which loads it) takes as long as this, and then the batch is
+  ///          late.
+  /// Status   shape_mismatch (index: most ids), invalid_config (a negative timeout): nothing was
+  ///          launched. device.wait() says busy (the batch was not there in time; it is dropped),
   ///          io (it failed, see wait()), shape_mismatch (it has another number of ids; index: that
   ///          number). Then decode() gives zeros.
   /// Cost     four launches, and each distinct row once over the link. The waiting occupies one
   /// warp.
   template <class Dev>
-  ENGRAM_HIDDEN Status take(const Dev& device, Index ids, Index timeout) const noexcept {
+  ENGRAM_HIDDEN Status take(const Dev& device, Index ids, Index timeout) noexcept {
     if (ids < 0 || ids > most_ids_) return {Code::shape_mismatch, 0, most_ids_};
+    if (timeout < 0) return {Code::invalid_config};
+    taken_ids_ = ids;
     device.for_items(1, AwaitBatchBody<decltype(device.error_word())>{
                             control_, state_, ids, static_cast<std::uint64_t>(timeout) * 1000,
                             device.error_word()});
     device.for_items_up_to(ids, &state_->rows,
                            TakeRowBody{batch_memory_, row_bytes_, rows_, stride_});
     device.for_items((ids + 31) / 32, TakePlacesBody{state_, places_memory_, places_, ids});
-    device.for_items(1, ReleaseBatchBody{control_, state_});
+    device.for_items(1, FinishTurnBody{control_});
     return {};
   }
 
@@ -237,13 +253,14 @@ class StagedBatch {
   /// out     [T, H * row_width] float, Bf16 or F16, memory of the GPU, token stride free; zeros
   /// where
   ///         there is no row.
-  /// Status  shape_mismatch, as gather(); then nothing was launched.
+  /// Status  shape_mismatch, as gather(), or T * L * H is not the last take()'s (index: that);
+  ///         then nothing was launched.
   template <class Dev, class Out>
   ENGRAM_HIDDEN Status decode(const Dev& device, Index layer, Index layers,
                               View<Out, 2, DeviceSpace> out) const noexcept {
     const Index heads = out.extent(1) / row_width_, tokens = out.extent(0);
     if (layer < 0 || layer >= layers) return {Code::shape_mismatch, 0, layers};
-    if (tokens * layers * heads > most_ids_) return {Code::shape_mismatch, 0, most_ids_};
+    if (tokens * layers * heads != taken_ids_) return {Code::shape_mismatch, 0, taken_ids_};
     const View<const std::int32_t, 3, DeviceSpace> places(places_, tokens, layers, heads);
     return gather(
         device,
@@ -283,7 +300,9 @@ class StagedBatch {
   StagingControl* control_;
   const std::byte* batch_memory_;
   const std::int32_t* places_memory_;
-  std::uint32_t submitted_ = 0;
+  std::uint32_t turn_ = 0;  // that the last batch was for
+  bool is_planned_ = false;
+  Index taken_ids_ = 0;
   StagedState* state_ = nullptr;
   std::int32_t* places_ = nullptr;
   std::byte* rows_ = nullptr;

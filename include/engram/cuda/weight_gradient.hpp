@@ -46,9 +46,9 @@ struct GainChunkBody {
 };
 
 /// The gradients of the taps and of the norm's gain over one chunk; items as of GainChunkBody.
-template <class Value>
+template <class Value, int MostTaps>
 struct ConvWeightChunkBody {
-  ConvWeightGradient<Value> gradient;
+  ConvWeightGradient<Value, MostTaps> gradient;
   TokenChunks chunks;
   Index blocks;
   View<float, 4> sums;  ///< [chunks, taps + 1, G, D] written, the gain's last
@@ -59,7 +59,7 @@ struct ConvWeightChunkBody {
     const Index row = item / blocks, d = item % blocks * lanes.width;
     const Index chunk = row / sums.extent(2), g = row % sums.extent(2);
     const Index taps = sums.extent(1) - 1, left = sums.extent(3) - d;
-    typename ConvWeightGradient<Value>::template Sums<typename Lanes::Float> found;
+    typename ConvWeightGradient<Value, MostTaps>::template Sums<typename Lanes::Float> found;
     gradient.sum(lanes, g, d, chunks.begin(chunk), chunks.end(chunk), found);
     const View<float, 3> to = sums.template at<0>(chunk);
     for (Index j = 0; j < taps; ++j) lanes.store(row_of(to, j, g) + d, found.of_tap[j], left);

@@ -96,41 +96,54 @@ struct ConvColumns {
   /// begin in this call; negative: of an earlier call. Null when it is zero: of a token that takes
   /// no part, or of another document than the one that begins at `document`.
   struct Source {
-    const Value* value = nullptr;
-    const float* stored = nullptr;
-    float factor = 0;
+    const Value* value;
+    const float* stored;
+    float factor;
+
+    ENGRAM_HD ENGRAM_ALWAYS_INLINE bool is_zero() const noexcept {
+      return value == nullptr && stored == nullptr;
+    }
   };
   ENGRAM_HD ENGRAM_ALWAYS_INLINE Source at(Index sequence, Index document, Index place,
                                            Index g) const noexcept {
-    if (place < document) return {};
+    if (place < document) return {nullptr, nullptr, 0};
     if (place < 0)
       return {nullptr,
               state.data() + sequence * state.stride(0) +
                   ((columns + place) * branches + g) * value.extent(1),
               0};
     const Index t = taps.order(taps.begins(sequence) + place);
-    if (parts(t) != Part::full) return {};
+    if (parts(t) != Part::full) return {nullptr, nullptr, 0};
     return {value.data() + t * value.stride(0), nullptr, factors(t, g)};
   }
 
-  /// Elements d to d + 31 of a column that is not zero.
+  /// Elements d to d + 31 of the gain of a branch; 1 where there is none.
   ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto load(const Lanes& lanes, const Source& source, Index g,
-                                           Index d) const noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto gain_at(const Lanes& lanes, Index g, Index d) const noexcept {
+    return gain.size() == 0 ? lanes.all(1)
+                            : lanes.load(gain.data() + g * gain.stride(0) + d, value.extent(1) - d);
+  }
+  /// Elements d to d + 31 of a column that is not zero. times: gain_at() there.
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto load(const Lanes& lanes, const Source& source, Index d,
+                                           const typename Lanes::Float& times) const noexcept {
     const Index left = value.extent(1) - d;
-    if (source.stored != nullptr) return lanes.load(source.stored + d, left);
-    const auto normalised = lanes.all(source.factor) * lanes.load(source.value + d, left);
-    if (gain.size() == 0) return normalised;
-    return normalised * lanes.load(gain.data() + g * gain.stride(0) + d, left);
+    return source.stored != nullptr
+               ? lanes.load(source.stored + d, left)
+               : lanes.all(source.factor) * lanes.load(source.value + d, left) * times;
   }
 };
 
-/// out = hidden + memory with the convolution; item t * G + g.
-template <class Value, class Hidden>
-struct ConvUpdateBody {
-  static constexpr Index most_taps = 64;
+/// Taps of a convolution, at most.
+inline constexpr Index most_conv_taps = 64;
 
+/// out = hidden + memory with the convolution; item t * G + g.
+///
+/// MostTaps: for how many there is room; on a GPU each thread's memory.
+template <class Value, class Hidden, int MostTaps = most_conv_taps>
+struct ConvUpdateBody {
   UpdateBody<Value, Hidden> update;
   ConvColumns<Value> columns;
   View<const float, 3> conv;
@@ -144,17 +157,18 @@ struct ConvUpdateBody {
     if (update.parts(t) != Part::full) return update(lanes, item);
 
     const Index width = update.out.extent(2);
-    typename ConvColumns<Value>::Source source[most_taps];
-    const float* weights[most_taps];
+    typename ConvColumns<Value>::Source source[MostTaps];
+    const float* weights[MostTaps];
     int reached = 0;
     const Index sequence = columns.taps.sequence(t);
     const Index document = columns.taps.document(t);
     const Index here = columns.taps.place(t) - columns.taps.begins(sequence);
     for (Index j = 0; j < conv.extent(0); ++j) {
-      source[reached] =
+      const auto found =
           columns.at(sequence, document, here - (conv.extent(0) - 1 - j) * dilation, g);
-      weights[reached] = conv.data() + j * conv.stride(0) + g * conv.stride(1);
-      if (source[reached].value != nullptr || source[reached].stored != nullptr) ++reached;
+      if (found.is_zero()) continue;
+      source[reached] = found;
+      weights[reached++] = row_of(conv, j, g);
     }
 
     const Hidden* h = row_of(update.hidden, t, g);
@@ -164,9 +178,10 @@ struct ConvUpdateBody {
     auto squares = lanes.all(0);
     for (Index d = 0; d < width; d += lanes.width) {
       const Index left = width - d;
+      const auto gain = columns.gain_at(lanes, g, d);
       auto y = lanes.all(0);
       for (int j = 0; j < reached; ++j)
-        y += lanes.load(weights[j] + d, left) * columns.load(lanes, source[j], g, d);
+        y += lanes.load(weights[j] + d, left) * columns.load(lanes, source[j], d, gain);
       const auto silu = lanes.silu(y);
       const auto memory = gate * lanes.load(v + d, left) + silu;
       if (update.norms.size() != 0) squares += memory * memory;
@@ -176,30 +191,36 @@ struct ConvUpdateBody {
   }
 };
 
-/// Moves each sequence's state behind the tokens of this call; item s * G + g.
+/// Moves each sequence's state behind the tokens of this call; item (s * G + g) * blocks + block, a
+/// block being the elements of one group of lanes.
 template <class Value>
 struct ConvStateBody {
   ConvColumns<Value> columns;
   View<float, 2> state;
   View<const Index, 1> starts;  ///< [S + 1] of the sequences, in tokens
+  Index blocks;
 
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const Index s = item / columns.branches;
-    const Index g = item % columns.branches;
+    const Index s = item / blocks / columns.branches;
+    const Index g = item / blocks % columns.branches;
+    const Index d = item % blocks * lanes.width;
     const Index width = columns.value.extent(1);
     if (starts(s + 1) == starts(s)) return;
     const Index document = columns.taps.document(starts(s + 1) - 1);
     const Index tokens = columns.taps.begins(s + 1) - columns.taps.begins(s);
-    for (Index c = 0; c < columns.columns; ++c) {
-      float* to = state.data() + s * state.stride(0) + (c * columns.branches + g) * width;
+    const auto gain = columns.gain_at(lanes, g, d);
+    float* to = state.data() + s * state.stride(0) + g * width + d;
+    for (Index c = 0; c < columns.columns; ++c, to += columns.branches * width) {
       const auto source = columns.at(s, document, tokens - columns.columns + c, g);
-      const bool zero = source.value == nullptr && source.stored == nullptr;
-      for (Index d = 0; d < width; d += lanes.width)
-        lanes.store(to + d, zero ? lanes.all(0) : columns.load(lanes, source, g, d), width - d);
+      lanes.store(to, source.is_zero() ? lanes.all(0) : columns.load(lanes, source, d, gain),
+                  width - d);
     }
   }
 };
+
+/// Blocks of 32 elements in a row.
+constexpr Index blocks_of(Index width) noexcept { return (width + 31) / 32; }
 
 ENGRAM_END_NAMESPACE

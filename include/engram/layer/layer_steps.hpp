@@ -204,8 +204,9 @@ void update_streams(View<const Value, 2> value, View<const Hidden, 3> hidden, Vi
                                    branches};
   device.for_items(count * branches,
                    ConvUpdateBody<Value, Hidden>{plain, columns, weights.conv, config.dilation});
-  device.for_items(sequence_count(o) * branches,
-                   ConvStateBody<Value>{columns, o.conv_state, s.starts});
+  const Index blocks = blocks_of(value.extent(1));
+  device.for_items(sequence_count(o) * branches * blocks,
+                   ConvStateBody<Value>{columns, o.conv_state, s.starts, blocks});
 }
 
 ENGRAM_END_LOOPS

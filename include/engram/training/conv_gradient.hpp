@@ -16,12 +16,10 @@
 ENGRAM_BEGIN_NAMESPACE
 
 /// What one token's taps read, in the order of the taps.
-template <class Value>
+template <class Value, int MostTaps>
 struct TapSources {
-  static constexpr Index most = ConvUpdateBody<Value, float>::most_taps;
-
-  typename ConvColumns<Value>::Source source[most];
-  Index tap[most];
+  typename ConvColumns<Value>::Source source[MostTaps];
+  Index tap[MostTaps];
   int count = 0;
 
   ENGRAM_HD ENGRAM_ALWAYS_INLINE TapSources(const ConvColumns<Value>& columns, Index taps,
@@ -29,16 +27,17 @@ struct TapSources {
     const Index sequence = columns.taps.sequence(t);
     const Index here = columns.taps.place(t) - columns.taps.begins(sequence);
     for (Index j = 0; j < taps; ++j) {
-      source[count] =
+      const auto found =
           columns.at(sequence, columns.taps.document(t), here - (taps - 1 - j) * dilation, g);
-      tap[count] = j;
-      if (source[count].value != nullptr || source[count].stored != nullptr) ++count;
+      if (found.is_zero()) continue;
+      source[count] = found;
+      tap[count++] = j;
     }
   }
 };
 
 /// s = u SiLU'(y), 0 where a token took no part; item t * G + g.
-template <class Value>
+template <class Value, int MostTaps = most_conv_taps>
 struct ConvSlopeBody {
   ConvColumns<Value> columns;
   View<const float, 3> conv;
@@ -57,20 +56,21 @@ struct ConvSlopeBody {
       for (Index d = 0; d < width; d += lanes.width) lanes.store(to + d, lanes.all(0), width - d);
       return;
     }
-    const TapSources<Value> sources(columns, conv.extent(0), dilation, t, g);
+    const TapSources<Value, MostTaps> sources(columns, conv.extent(0), dilation, t, g);
     for (Index d = 0; d < width; d += lanes.width) {
       const Index left = width - d;
+      const auto gain = columns.gain_at(lanes, g, d);
       auto y = lanes.all(0);
       for (int i = 0; i < sources.count; ++i)
         y += lanes.load(row_of(conv, sources.tap[i], g) + d, left) *
-             columns.load(lanes, sources.source[i], g, d);
+             columns.load(lanes, sources.source[i], d, gain);
       lanes.store(to + d, lanes.load(row_of(updated, t, g) + d, left) * lanes.silu_slope(y), left);
     }
   }
 };
 
 /// Gradient of v' = gate * value; item t * G + g. Not written for tokens that took no part.
-template <class Value>
+template <class Value, int MostTaps = most_conv_taps>
 struct ConvInputGradientBody {
   ConvColumns<Value> columns;
   View<const float, 3> conv;
@@ -88,8 +88,8 @@ struct ConvInputGradientBody {
     const Index g = item % memory.extent(1);
     if (columns.parts(t) != Part::full) return;
     const Index width = memory.extent(2);
-    const float* slope[TapSources<Value>::most];
-    const float* weight[TapSources<Value>::most];
+    const float* slope[MostTaps];
+    const float* weight[MostTaps];
     const int reached = readers(t, g, slope, weight);
 
     const Value* const v = columns.value.data() + t * columns.value.stride(0);
@@ -145,7 +145,7 @@ struct ConvInputGradientBody {
 };
 
 /// What the gradients of the taps and of the norm's gain are summed from.
-template <class Value>
+template <class Value, int MostTaps = most_conv_taps>
 struct ConvWeightGradient {
   ConvColumns<Value> columns;
   View<const float, 3> conv;
@@ -154,7 +154,7 @@ struct ConvWeightGradient {
 
   template <class Float>
   struct Sums {
-    Float of_tap[TapSources<Value>::most];
+    Float of_tap[MostTaps];
     Float of_gain;
   };
 
@@ -165,15 +165,12 @@ struct ConvWeightGradient {
                                           Index end,
                                           Sums<typename Lanes::Float>& sums) const noexcept {
     const Index left = slopes.extent(2) - d;
-    const bool has_gain = columns.gain.size() != 0;
-    const auto gain = has_gain
-                          ? lanes.load(columns.gain.data() + g * columns.gain.stride(0) + d, left)
-                          : lanes.all(1);
+    const auto gain = columns.gain_at(lanes, g, d);
     for (Index j = 0; j < conv.extent(0); ++j) sums.of_tap[j] = lanes.all(0);
     sums.of_gain = lanes.all(0);
     for (Index t = begin; t < end; ++t) {
       if (columns.parts(t) != Part::full) continue;
-      const TapSources<Value> sources(columns, conv.extent(0), dilation, t, g);
+      const TapSources<Value, MostTaps> sources(columns, conv.extent(0), dilation, t, g);
       const auto slope = lanes.load(row_of(slopes, t, g) + d, left);
       for (int i = 0; i < sources.count; ++i) {
         const auto& source = sources.source[i];
@@ -193,9 +190,9 @@ struct ConvWeightGradient {
 
 /// Gradients of the taps and of the norm's gain, tokens in ascending order; item g * blocks +
 /// block, a block being the elements of one group of lanes.
-template <class Value>
+template <class Value, int MostTaps = most_conv_taps>
 struct ConvWeightGradientBody {
-  ConvWeightGradient<Value> gradient;
+  ConvWeightGradient<Value, MostTaps> gradient;
   Index blocks;
   View<float, 3> to_conv;  ///< [taps, G, D] added to, or empty
   View<float, 2> to_gain;  ///< [G, D] added to, or empty
@@ -205,7 +202,7 @@ struct ConvWeightGradientBody {
     const Index g = item / blocks;
     const Index d = item % blocks * lanes.width;
     const Index left = gradient.slopes.extent(2) - d;
-    typename ConvWeightGradient<Value>::template Sums<typename Lanes::Float> sums;
+    typename ConvWeightGradient<Value, MostTaps>::template Sums<typename Lanes::Float> sums;
     gradient.sum(lanes, g, d, 0, gradient.slopes.extent(0), sums);
     if (to_gain.size() != 0) {
       float* const at = to_gain.data() + g * to_gain.stride(0) + d;

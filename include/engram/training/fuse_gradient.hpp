@@ -132,9 +132,10 @@ struct GainGradient {
     const Index left = keys.extent(2) - d;
     auto sum = lanes.all(0);
     for (Index t = begin; t < end; ++t) {
-      if (coefficients(t, g) == 0) continue;
-      sum += lanes.all(coefficients(t, g)) * lanes.load(row_of(hidden, t, g) + d, left) *
-             lanes.load(row_of(keys, t, g) + d, left);
+      const float coefficient = coefficients(t, g);
+      const auto h = lanes.load(row_of(hidden, t, g) + d, left);
+      const auto k = lanes.load(row_of(keys, t, g) + d, left);
+      if (coefficient != 0) sum += lanes.all(coefficient) * h * k;
     }
     return sum;
   }

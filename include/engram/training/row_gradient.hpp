@@ -142,15 +142,29 @@ struct RowPartialsBody {
     if (first.partial < 0 || (item > 0 && chunks[item - 1].unique == first.unique)) return;
     const Index width = sums.extent(1);
     float* const to = sums.data() + first.unique * sums.stride(0);
+    const float* const parts = partials + first.partial * width;  // one behind the other
+    const Index count = chunks_of_row(chunks, item);
     bool finite = true;
     for (Index d = 0; d < width; d += lanes.width) {
-      auto sum = lanes.load(partials + first.partial * width + d, width - d);
-      for (Index c = item + 1; c < plan->num_chunks && chunks[c].unique == first.unique; ++c)
-        sum += lanes.load(partials + chunks[c].partial * width + d, width - d);
+      auto sum = lanes.load(parts + d, width - d);
+      for (Index c = 1; c < count; ++c) sum += lanes.load(parts + c * width + d, width - d);
       lanes.store(to + d, sum, width - d);
       finite = lanes.all_finite(sum) && finite;
     }
     if (!finite) lanes.each(1, [&](Index) { plan->note_not_finite(first.unique); });
+  }
+
+ private:
+  /// How many chunks the row has whose first one is `begin`: found by steps that double.
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE Index chunks_of_row(const RowChunk* chunks,
+                                                     Index begin) const noexcept {
+    const std::int32_t unique = chunks[begin].unique;
+    const auto is_row = [&](Index c) { return c < plan->num_chunks && chunks[c].unique == unique; };
+    Index count = 1, step = 1;
+    for (; is_row(begin + count + step - 1); step *= 2) count += step;
+    for (; step > 0; step /= 2)
+      if (is_row(begin + count + step - 1)) count += step;
+    return count;
   }
 };
 

@@ -59,6 +59,7 @@ TEST_CASE("fuse on a GPU's threads: the convolution, forward and backward") {
   check_case<float>(2, {150, 1, 33, 3, 1, 4});  // three chunks of tokens
   check_case<Bf16>(3, {20, 3, 64, 2, 3, 1, false});
   check_case<F16>(4, {17, 2, 7, 1, 1, 2});
+  check_case<float>(7, {30, 1, 9, 12, 1, 2});  // more taps than small rooms hold
 }
 
 TEST_CASE("fuse on a GPU's threads: backward without a convolution") {

@@ -93,7 +93,7 @@ TEST_CASE("row gradients on a GPU's threads: plan, sums and steps have the CPU's
 }
 
 TEST_CASE("row gradients on a GPU's threads: one row for all, chunks at their borders") {
-  for (const Index count : {1, 31, 32, 33, 63, 64, 65, 128, 129, 200}) {
+  for (const Index count : {1, 31, 32, 33, 63, 64, 65, 128, 129, 200, 1000, 64 * 40 + 1}) {
     Case<float, std::int32_t> c(5, count, 1, 7, 3);
     c.rows.assign(at(count), 2);
     check_case(c, RowAdagrad(), NonFinite::skip);
@@ -119,6 +119,27 @@ TEST_CASE("row gradients on a GPU's threads: sums that are not finite") {
   c.rows.assign(c.rows.size(), 6);
   check_case(c, RowAdagrad(), NonFinite::skip);
   check_case(c, RowAdagrad(), NonFinite::fail, {Code::not_finite, 0, 6});
+}
+
+TEST_CASE("row gradients on a GPU's threads: a plan used again forgets what was not finite") {
+  Case<float, std::int32_t> c(11, 30, 2, 8, 11);
+  c.rows[0] = 3;
+  HostArrays memory;
+  row_case::OnDevice<float, std::int32_t, HostArrays, Sgd> on(c, memory, {}, NonFinite::fail);
+  Reports::Found wrong;
+  const ThreadedDevice device{Reports{&wrong}};
+  Planner<std::int32_t> planner{c.count(), c.num_rows, device};
+  const RowStep step = row_case::step_of(0, NonFinite::fail);
+  on.gradients()(0, 0) = std::numeric_limits<float>::infinity();
+  REQUIRE(on.step(device, planner, step).ok());
+  CHECK(wrong.code == Code::not_finite);
+  wrong = {};
+  on.gradients()(0, 0) = 1;
+  const auto same_plan = [](const auto&, DeviceRowPlan<std::int32_t>&) { return Status(); };
+  REQUIRE(on.step(device, same_plan, step).ok());
+  CHECK(wrong.code == Code::ok);
+  CHECK(on.results().not_finite == 0);
+  CHECK_FALSE(same_bits(on.results().table, c.table));
 }
 
 TEST_CASE("row gradients on a GPU's threads: ids that are no rows are reported and left out") {

@@ -12,6 +12,7 @@
 #include <random.hpp>
 #include <staged_case.hpp>
 
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -163,20 +164,57 @@ TEST_CASE("staged batch: a step that is launched first waits for its rows") {
   CHECK(s.batch->wait().ok());
 }
 
-TEST_CASE("staged batch: rows that are late are zeros, and reported; taken later, they are there") {
+TEST_CASE("staged batch: rows that are late are zeros, reported, and never another step's") {
   Staged<Bf16Codec> s(16, 60);
   s.gate.set(false);
   Random random(3);
-  const auto ids = random_ids(4, random);
-  REQUIRE(s.plan(ids).ok());
+  const auto late = random_ids(4, random), next = random_ids(4, random);
+  const std::vector<Bf16> zeros(at(4 * layers * heads * 16));
+  REQUIRE(s.plan(late).ok());
   REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(4, 1000), zeros));
+  CHECK(s.wrong.code == Code::busy);
+  CHECK(s.batch->is_taken());
+  s.wrong = {};
+  // The next step is on the GPU already when the late rows arrive, and waits for its own.
+  std::vector<Bf16> found;
+  std::thread gpu([&] { found = s.step(4, 60 * seconds); });
+  s.gate.set(true);
+  CHECK(s.batch->wait().ok());
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  REQUIRE(s.plan(next).ok());
+  REQUIRE(s.batch->submit().ok());
+  gpu.join();
+  CHECK(same_bits(found, s.expected(next)));
+  CHECK(s.wrong.code == Code::ok);
+}
+
+TEST_CASE("staged batch: a step that nothing was asked for does not shift those behind it") {
+  Staged<Bf16Codec> s(16, 60);
+  Random random(9);
+  const auto ids = random_ids(4, random);
   CHECK(same_bits(s.step(4, 1000), std::vector<Bf16>(at(4 * layers * heads * 16))));
   CHECK(s.wrong.code == Code::busy);
-  CHECK(s.plan(ids) == Status{Code::busy, 0, 1});
-  s.gate.set(true);
   s.wrong = {};
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
   CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
   CHECK(s.wrong.code == Code::ok);
+}
+
+TEST_CASE("staged batch: submitted once for each plan") {
+  Staged<Bf16Codec> s(16, 60);
+  Random random(10);
+  const auto ids = random_ids(4, random);
+  CHECK(s.batch->submit() == Status{Code::busy, 0, 1});
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+  CHECK(s.batch->submit() == Status{Code::busy, 0, 1});
+  CHECK(s.batch->is_taken());
+  REQUIRE(s.plan(ids).ok());
+  REQUIRE(s.batch->submit().ok());
+  CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
 }
 
 TEST_CASE("staged batch: given up, it leaves room for the next") {
@@ -239,6 +277,8 @@ TEST_CASE("staged batch: no rows at all, and no tokens") {
 TEST_CASE("staged batch: what does not fit is refused") {
   Staged<Bf16Codec> s(16, 60);
   CHECK(s.batch->take(s.device, 61, 1) == Status{Code::shape_mismatch, 0, 60});
+  CHECK(s.batch->take(s.device, 60, -1) == Status{Code::invalid_config});
+  REQUIRE(s.batch->take(s.device, 60, 0).ok());
   std::vector<Bf16> out(at(11 * heads * 16));
   const View<Bf16, 2, DeviceSpace> to(out.data(), 11, heads * 16);
   CHECK(s.batch->decode(s.device, 2, 2, to) == Status{Code::shape_mismatch, 0, 2});
