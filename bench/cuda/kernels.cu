@@ -13,6 +13,7 @@
 #include <engram/cuda/device_front_end.cuh>
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/fuse.cuh>
+#include <engram/cuda/fuse_gradient.hpp>
 #include <engram/cuda/gather.cuh>
 #include <engram/cuda/pinned_store.hpp>
 #include <engram/cuda/plan.cuh>
@@ -186,6 +187,64 @@ void bench_fuse(const CudaDevice& device, double rate) {
         (3.0 * branches + 1) * width * 2, rate);
 }
 
+/// The gate with the convolution, forward and backward, of a prompt and of one token.
+void bench_conv(const CudaDevice& device, double rate) {
+  constexpr Index branches = 4, width = 2560, taps = 4, dilation = 3;
+  for (const Index tokens : {4096, 1}) {
+    const Index stream = tokens * branches * width;
+    const Array<Bf16> keys(stream), value(tokens * width), hidden(stream), out(stream);
+    const Array<float> gain(branches * width), conv_gain(branches * width),
+        weights(taps * branches * width), states((taps - 1) * dilation * branches * width),
+        gates(tokens * branches), updated(stream), segments(stream + tokens * width),
+        to_hidden(stream), to_weights(taps * branches * width);
+    const Array<Part> parts(tokens);
+    const Array<std::byte> tape(conv_workspace_bytes(tokens, branches)),
+        scratch(fuse_backward_workspace_bytes(tokens, branches, width, taps));
+    for (const Array<Bf16>* array : {&keys, &value, &hidden}) fill(*array);
+    for (const Array<float>* array : {&gain, &conv_gain, &weights, &states, &updated, &to_weights})
+      fill(*array);
+    using Bytes = View<std::byte, 1, DeviceSpace>;
+    const auto streams = [&](const auto& array) {
+      return View<std::remove_reference_t<decltype(*array.data())>, 3, DeviceSpace>(
+          array.data(), tokens, branches, width);
+    };
+    const auto taps_of = [&](const Array<float>& array) {
+      return View<float, 3, DeviceSpace>(array.data(), taps, branches, width);
+    };
+    const View<Bf16, 2, DeviceSpace> v(value.data(), tokens, width);
+    const View<float, 2, DeviceSpace> g(gates.data(), tokens, branches);
+    const View<Part, 1, DeviceSpace> p(parts.data(), tokens);
+    DeviceFusion<> with;
+    with.gain = View<const float, 2, DeviceSpace>(gain.data(), branches, width);
+    DeviceConv<> conv;
+    conv.weights = taps_of(weights);
+    conv.gain = View<const float, 2, DeviceSpace>(conv_gain.data(), branches, width);
+    conv.states = View<float, 2, DeviceSpace>(states.data(), 1, states.count);
+    FusionConfig config;
+    config.dilation = dilation;
+    DeviceFuseGradients to;
+    to.segments = View<float, 3, DeviceSpace>(segments.data(), tokens, branches + 1, width);
+    to.to_hidden = streams(to_hidden);
+    to.conv = taps_of(to_weights);
+    const Bytes kept(tape.data(), tape.count), memory(scratch.data(), scratch.count);
+    const std::string size = sentence({tokens, " x 4 x 2560 bf16, of copy rate"});
+    const double forward = seconds(device, 4, [&](int) {
+      need(fuse(device, streams(keys), v, streams(hidden), streams(out), config, SignedSqrtGate(),
+                with, conv, g, p, kept),
+           "convolution");
+    });
+    print(("convolution, " + size).c_str(), "", tokens, forward, (3.0 * branches + 1) * width * 2,
+          rate);
+    const double backward = seconds(device, 4, [&](int) {
+      need(fuse_backward(device, streams(keys), v, streams(hidden), streams(updated), config,
+                         SignedSqrtGate(), with, conv, g, p, kept, to, memory),
+           "backward");
+    });
+    print(("its backward, " + size).c_str(), "", tokens, backward,
+          (2.0 * branches + 1) * width * 2 + (3.0 * branches + 1) * width * 4, rate);
+  }
+}
+
 /// The other way to train rows: every place adds its part by itself, in any order, four floats at
 /// once where the card can.
 __global__ void atomic_sgd(const int* ids, Index count, const float* gradients, Index width,
@@ -236,7 +295,8 @@ void bench_backward(const CudaDevice& device) {
     const auto update = [&](int set, const auto& optimizer) {
       need(update_rows(
                device, table, plan,
-               View<const float, 2, DeviceSpace>(gradients.data(), tokens, columns * width),
+               View<const float, 2, DeviceSpace>(gradients.data() + set * count * width, tokens,
+                                                 columns * width),
                View<float, 2, DeviceSpace>(sums.data(), count, width),
                View<float, 2, DeviceSpace>(state.data(), num_rows, optimizer.state_width(width)),
                optimizer, step, Bytes(partials.data(), partials.count)),
@@ -344,6 +404,7 @@ int main(int argc, char** argv) {
   bench_pinned(Fp8Codec(), 256, "zero-copy fp8 rows of 264 bytes, of host rate");
   bench_pinned(Bf16Codec(), 256, "zero-copy gather of 512 bytes, of host rate");
   bench_fuse(device, copy);
+  bench_conv(device, copy);
   bench_backward(device);
   bench_address(device);
   (void)cudaStreamDestroy(stream);

@@ -25,7 +25,7 @@ struct CacheLanes : WarpLanes<Warp> {
 
   ENGRAM_ANY_LANES
   template <class Atomics>
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE static Words load(const std::uint64_t* words) noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static Words load_set(const std::uint64_t* words) noexcept {
     const int lane = Warp::lane();
     return {SlotWord{lane < RowSlots::ways ? Atomics::load_acquire(words + lane) : 0}};
   }
@@ -112,7 +112,7 @@ struct CachedRows {
   ENGRAM_ANY_LANES
   ENGRAM_HD ENGRAM_ALWAYS_INLINE RowBytes operator()(Index row) const noexcept {
     const Index first = slots.first_slot(row);
-    const auto words = Lanes::template load<Atomics>(slots.words + first);
+    const auto words = Lanes::template load_set<Atomics>(slots.words + first);
     const Rank rank{row, batch};
     const std::uint32_t best = Lanes::largest(words, rank);
     const int way = rank.way_of(best);
