@@ -156,8 +156,7 @@ void bench_cache(const CudaDevice& device, const PinnedStore& store, const Codec
   bench("  cached gather, cache of 10 % of rows", [&](auto rows, auto to) {
     return cached_gather(device, cache, store, codec, width, rows, to);
   });
-  RowCacheCounts counts;
-  need(cudaMemcpy(&counts, cache.counts(), sizeof counts, cudaMemcpyDeviceToHost), "counts");
+  const RowCacheCounts counts = cache.counts(device.stream).value();
   const auto all = static_cast<double>(counts.hits + counts.misses);
   std::printf("    hits %.1f %%, rows read and not cached %.1f %%, the filling included\n",
               100.0 * static_cast<double>(counts.hits) / all,

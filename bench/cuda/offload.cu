@@ -329,9 +329,7 @@ void bench(const CudaDevice& device, const Model& model, Index tokens, Tables& t
   const std::vector<int> ids = some_ids(sets * count, tables.disk->num_rows(), true);
   const PinnedMemory host = PinnedMemory::make(Batch::pinned_bytes(*tables.disk, count)).value();
   const Array<std::byte> gpu(Batch::device_bytes(*tables.disk, count));
-  const auto batch = Batch::make(*tables.disk, {}, row_width, count,
-                                 View<std::byte, 1, PinnedSpace>(
-                                     host.data(), Batch::pinned_bytes(*tables.disk, count)),
+  const auto batch = Batch::make(*tables.disk, {}, row_width, count, host.view(),
                                  View<std::byte, 1, DeviceSpace>(gpu.data(), gpu.count))
                          .value();
   const auto ask = [&](int set) {

@@ -105,7 +105,7 @@ class OwnStream {
 
   CudaDevice device(int most_blocks = 0) { return {stream_, most_blocks, &errors_}; }
 
-  /// Captures what `calls` launches, and runs it.
+  /// What `calls` launches, as a graph that has not run yet; the caller destroys it.
   template <class Calls>
   cudaGraphExec_t captured(const Calls& calls) {
     cudaGraph_t graph = nullptr;

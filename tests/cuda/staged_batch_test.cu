@@ -32,10 +32,7 @@ struct Staged {
   PinnedMemory pinned = PinnedMemory::make(Batch::pinned_bytes(store, count)).value();
   DeviceMemory memory = DeviceMemory::make(Batch::device_bytes(store, count)).value();
   std::unique_ptr<Batch> batch =
-      Batch::make(store, {}, width, count,
-                  View<std::byte, 1, PinnedSpace>(pinned.data(), Batch::pinned_bytes(store, count)),
-                  View<std::byte, 1, DeviceSpace>(memory.data(), memory.size()))
-          .value();
+      Batch::make(store, {}, width, count, pinned.view(), memory.view()).value();
   gpu::Array<Bf16> out{std::vector<Bf16>(at(count * width), to_bf16(-9))};
 
   Staged() { REQUIRE(cudaMemset(memory.data(), 0, at(memory.size())) == cudaSuccess); }

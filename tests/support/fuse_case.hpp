@@ -264,6 +264,7 @@ class OnDevice {
   /// Other hidden states, at the same place.
   void set_hidden(const std::vector<T>& hidden) { memory_.set(hidden_.data(), hidden); }
   DeviceConv<>& conv() { return conv_; }
+  DeviceConv<>& conv_before() { return conv_before_; }
   DeviceFuseGradients& to() { return to_; }
   Seen<std::byte, 1>& tape() { return tape_; }
   Seen<std::byte, 1>& workspace() { return workspace_; }

@@ -5,6 +5,10 @@
 // allocated, nothing is waited for, and nothing is global, so that every call can be captured in a
 // graph.
 
+#if !defined(__CUDACC__)
+#error "engram: headers that end in .cuh need a CUDA compiler (nvcc, or clang++ -x cuda)"
+#endif
+
 #include <engram/core/device.hpp>
 #include <engram/cuda/device_errors.hpp>
 #include <engram/cuda/warp_lanes.hpp>

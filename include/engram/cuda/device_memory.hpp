@@ -3,6 +3,7 @@
 
 // Memory of the GPU, and page-locked memory that the GPU copies from and to, freed with the object.
 
+#include <engram/core/view.hpp>
 #include <engram/cuda/runtime.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -31,6 +32,9 @@ class DeviceMemory {
 
   std::byte* data() const noexcept { return data_; }
   Index size() const noexcept { return bytes_; }
+  View<std::byte, 1, DeviceSpace> view() const noexcept {
+    return View<std::byte, 1, DeviceSpace>(data_, bytes_);
+  }
 
  private:
   DeviceMemory(std::byte* data, Index bytes) : data_(data), bytes_(bytes) {}
@@ -45,18 +49,26 @@ class PinnedMemory {
   /// Fails as DeviceMemory::make().
   static Result<PinnedMemory> make(Index bytes);
 
-  PinnedMemory(PinnedMemory&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
+  PinnedMemory(PinnedMemory&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
+    other.data_ = nullptr;
+    other.bytes_ = 0;
+  }
   PinnedMemory& operator=(PinnedMemory&&) = delete;
   ~PinnedMemory() {
     if (data_ != nullptr) (void)cuda_status(cudaFreeHost(data_));
   }
 
   std::byte* data() const noexcept { return data_; }
+  Index size() const noexcept { return bytes_; }
+  View<std::byte, 1, PinnedSpace> view() const noexcept {
+    return View<std::byte, 1, PinnedSpace>(data_, bytes_);
+  }
 
  private:
-  explicit PinnedMemory(std::byte* data) : data_(data) {}
+  PinnedMemory(std::byte* data, Index bytes) : data_(data), bytes_(bytes) {}
 
   std::byte* data_ = nullptr;
+  Index bytes_ = 0;
 };
 
 /// out_of_memory with what was asked for and what is free, or another failure of the runtime.
@@ -86,8 +98,13 @@ inline Result<PinnedMemory> PinnedMemory::make(Index bytes) {
   if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
   void* data = nullptr;
   const cudaError_t error = cudaMallocHost(&data, static_cast<std::size_t>(bytes));
-  if (error != cudaSuccess) return memory_failure("pinned memory", bytes, error);
-  return PinnedMemory(static_cast<std::byte*>(data));
+  if (error != cudaSuccess) {
+    const Status status = cuda_status(error);
+    return fail(status.code,
+                {"pinned memory: ", bytes, " bytes cannot be locked: ", cudaGetErrorString(error)},
+                bytes, status.system_error);
+  }
+  return PinnedMemory(static_cast<std::byte*>(data), bytes);
 }
 
 ENGRAM_END_NAMESPACE

@@ -2,8 +2,9 @@
 #pragma once
 
 // DeepSeek-V4.1's projection for a product of bf16 on the GPU: its fp8 weights decoded, once, and
-// its rows quantised, in each call. Both are exact in bf16, so that the product is the released
-// code's but for the order of its sums; the weights take twice the bytes.
+// its rows quantised, in each call. Both are exact where bf16 has them as normal numbers, so that
+// the product is the released code's but for the order of its sums; the weights take twice the
+// bytes.
 
 #include <engram/layer/fp8_projection.hpp>
 
@@ -49,11 +50,12 @@ struct QuantiseBlockBody {
 
 /// Weights as stored to bf16, for BlasProjection. Once, after loading.
 ///
-/// device  CudaDevice, or what does its work.
-/// codes   [N, M] memory of the GPU, row stride free.
-/// scales  [N / 32, M / 32], one for each 32 x 32 codes, row stride free.
-/// out     [N, M] written, row stride free. Exact, but for subnormals.
+/// codes   [N, M] e4m3, memory of the GPU, row stride free.
+/// scales  [N / 32, M / 32] e8m0, one for each 32 x 32 codes, row stride free.
+/// out     [N, M] bf16, written, row stride free. Smaller than bf16's normal numbers they are
+///         rounded.
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
+/// Cost    one launch, which writes 2 N M bytes. No allocation, can be captured.
 template <class Dev>
 ENGRAM_HIDDEN Status decode_weights(const Dev& device, View<const E4m3, 2, DeviceSpace> codes,
                                     View<const E8m0, 2, DeviceSpace> scales,
@@ -76,9 +78,9 @@ ENGRAM_HIDDEN Status decode_weights(const Dev& device, View<const E4m3, 2, Devic
 /// Fp8Projection::prepare() on the GPU: each 32 inputs become multiples of a power of two that e4m3
 /// has. A block with an infinity or NaN becomes NaN.
 ///
-/// e       [T, M] memory of the GPU, M a multiple of 32, token stride free.
+/// e       [T, M] bf16, read and written, memory of the GPU, M a multiple of 32, token stride free.
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
-/// Cost    one launch, one read and write of e.
+/// Cost    one launch, one read and write of e. No allocation, can be captured.
 template <class Dev>
 ENGRAM_HIDDEN Status quantise_rows(const Dev& device, View<Bf16, 2, DeviceSpace> e) noexcept {
   if (e.extent(1) % 32 != 0) return {Code::shape_mismatch, 0, e.extent(1) / 32 * 32};

@@ -3,7 +3,7 @@
 
 // Keys and values to the new hidden state on the GPU: norms, score, gate and residual of a token's
 // branch in one launch, by a block where rows are whole multiples of 16 bytes, else by a warp. With
-// the convolution: convolve.cuh.
+// the convolution: convolve.hpp.
 
 #include <engram/cuda/cuda_device.cuh>
 #include <engram/cuda/fuse_row.hpp>
@@ -26,10 +26,9 @@ ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block, Hold <= 5 ? 
 /// gates   [T, G] written: the factor of the value, scale included.
 /// parts   [T] written: which tokens take part.
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
-/// Cost    one launch, and everything read once, where keys, value and streams are of one type,
-/// rows
-///         begin at multiples of 16 bytes and have at most 16 KiB; else two launches, and hidden
-///         read twice.
+/// Cost    one launch, and everything read once, where keys, value and streams are of one type and
+///         rows begin at multiples of 16 bytes and have at most 16 KiB; else two launches, and
+///         hidden read twice. No allocation, can be captured.
 template <Gate G, class Key, class Value, class Hidden, class Updated, class Row>
 ENGRAM_HIDDEN Status fuse(const CudaDevice& device, View<Key, 3, DeviceSpace> keys,
                           View<Value, 2, DeviceSpace> value, View<Hidden, 3, DeviceSpace> hidden,

@@ -15,8 +15,8 @@ struct DeviceFuseGradients {
   View<float, 3, DeviceSpace> segments;   ///< [T, G + 1, D] written: of the keys, then of the value
   View<float, 3, DeviceSpace> to_hidden;  ///< [T, G, D] written; may be the gradient of `out`
   View<float, 2, DeviceSpace> gain;       ///< [G, D] added to
-  View<float, 2, DeviceSpace> conv_gain;  ///< [G, D] added to
-  View<float, 3, DeviceSpace> conv;       ///< [taps, G, D] added to
+  View<float, 2, DeviceSpace> conv_gain;  ///< [G, D] added to; empty without a convolution
+  View<float, 3, DeviceSpace> conv;       ///< [taps, G, D] added to; empty without one
 };
 
 /// What backward computes on its way, in the caller's workspace.
@@ -70,6 +70,7 @@ inline Status check_fuse_gradients(View<const float, 3, DeviceSpace> updated,
     for (int r = 0; r < 2; ++r)
       if (of_gain.size() != 0 && of_gain.extent(r) != streams[r + 1])
         return {Code::shape_mismatch, 0, streams[r + 1]};
+  if (taps == 0 && to.conv_gain.size() != 0) return {Code::shape_mismatch, 0, 0};
   const Index conv[3] = {taps, branches, width};
   for (int r = 0; r < 3; ++r)
     if (to.conv.size() != 0 && to.conv.extent(r) != conv[r])

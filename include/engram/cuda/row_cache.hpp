@@ -39,12 +39,24 @@ class RowCache {
 
   /// Empties it, on the stream: after the base's rows were changed. No call may be on the way on
   /// another stream. Can be captured.
+  ///
+  /// Status  device.   Cost  8 bytes written for each slot.
   Status clear(cudaStream_t stream) noexcept {
     return cuda_status(cudaMemsetAsync(slots_.words, 0, word_bytes(num_slots()), stream));
   }
 
-  /// Sums of all calls since make(), memory of the GPU: copy them after the calls of interest.
-  const RowCacheCounts* counts() const noexcept { return slots_.counts; }
+  /// Sums of all calls since make(); clear() leaves them. Behind what is on the stream, for which
+  /// it waits; not while it is captured.
+  ///
+  /// Fails with device.
+  Result<RowCacheCounts> counts(cudaStream_t stream) const {
+    RowCacheCounts found;
+    cudaError_t error =
+        cudaMemcpyAsync(&found, slots_.counts, sizeof found, cudaMemcpyDeviceToHost, stream);
+    if (error == cudaSuccess) error = cudaStreamSynchronize(stream);
+    if (error != cudaSuccess) return cuda_failure("row cache", error);
+    return found;
+  }
   RowSlots ref() noexcept { return slots_; }
 
  private:

@@ -25,7 +25,7 @@ ENGRAM_HD ENGRAM_ALWAYS_INLINE void store_at_random(const WarpLanes<Warp>&, Bf16
 
 /// Bytes of workspace for the row gradients of `count` row ids, T * H, of rows of `width` elements.
 inline Index row_sums_workspace_bytes(Index count, Index width) noexcept {
-  return static_cast<Index>(Workspace::bytes_for<float>(count / (row_gradient_chunk / 2) * width));
+  return static_cast<Index>(Workspace::bytes_for<float>(most_partials(count) * width));
 }
 
 /// Forgets what the sums of an earlier call of the same plan were.
@@ -126,8 +126,8 @@ ENGRAM_HIDDEN Status reduce_row_gradients(
     std::type_identity_t<View<const float, 2, DeviceSpace>> gradients,
     View<float, 2, DeviceSpace> sums, View<std::byte, 1, DeviceSpace> workspace) noexcept {
   if (Status s = check_row_sums(plan, gradients, sums, workspace); !s.ok()) return s;
-  float* const partials = Workspace(workspace.for_body())
-                              .take<float>(plan.most() / (row_gradient_chunk / 2) * sums.extent(1));
+  float* const partials =
+      Workspace(workspace.for_body()).take<float>(most_partials(plan.most()) * sums.extent(1));
   const RowChunkBody sum{plan.plan, gradients.for_body(), plan.columns, sums.for_body(), partials};
   device.for_items(1, ForgetSumsBody{plan.plan});
   device.for_items_up_to(plan.most(), plan.num_chunks(), sum);
@@ -147,9 +147,8 @@ ENGRAM_HIDDEN Status reduce_row_gradients(
 ///            as they are, and device.wait() says not_finite (index: the lowest such row).
 /// The others as of reduce_row_gradients(); sums are written too.
 /// Status     also invalid_config: a rate or decay that is not finite.
-/// Cost       one read of the gradients; one read and write of each row and its state. Two
-/// launches,
-///            or three.
+/// Cost       one read of the gradients, one read and write of each row and its state; three
+///            launches, with NonFinite::fail four. No allocation, can be captured.
 template <class Dev, class Row, class Store, class T, RowOptimizer Optimizer>
 ENGRAM_HIDDEN Status update_rows(const Dev& device, Table<Store, PlainCodec<T>>& table,
                                  const DeviceRowPlan<Row>& plan,
@@ -187,7 +186,7 @@ ENGRAM_HIDDEN Status update_rows(const Dev& device, Table<Store, PlainCodec<T>>&
     return {};
   }
   float* const partials =
-      Workspace(workspace.for_body()).take<float>(plan.most() / (row_gradient_chunk / 2) * width);
+      Workspace(workspace.for_body()).take<float>(most_partials(plan.most()) * width);
   const RowChunkBody sum{plan.plan, gradients.for_body(), plan.columns, sums.for_body(), partials};
   device.for_items(1, ForgetSumsBody{plan.plan});
   device.for_items_up_to(plan.most(), plan.num_chunks(), SumAndUpdateBody<Update>{sum, update});

@@ -245,8 +245,7 @@ ENGRAM_HIDDEN DeviceRowPlan<Row> make_row_plan(const Dev& device, const Sorter& 
   return made;
 }
 
-/// The status of a plan's arguments, as plan_dedupe(): shape_mismatch, unsupported. `bits`: how
-/// many of a pair are used.
+/// shape_mismatch or unsupported, as plan_dedupe() says, where a plan of these is not possible.
 template <class Row>
 Status check_row_plan(View<const Row, 2, DeviceSpace> rows, Index num_rows,
                       View<Row, 1, DeviceSpace> unique,

@@ -113,7 +113,8 @@ struct FinishTurnBody {
 };
 
 /// One batch of rows at a time, over a FetchStore whose readers go on by themselves
-/// (BackgroundStore), else with poll(). Refers to the store and to the caller's memory; does not
+/// (BackgroundStore); with another the host calls poll() until the rows are there, or the GPU waits
+/// until the timeout. Refers to the store and to the caller's memory; does not
 /// move; stays until what take() and decode() launched is done. plan(), submit(), wait(), poll()
 /// and discard(): one thread at a time.
 template <class Store, class Codec>
@@ -221,17 +222,15 @@ class StagedBatch {
   ///
   /// device   CudaDevice, or what does its work.
   /// ids      T * L * H of the batch.
-  /// timeout  microseconds. Whatever the host does between this call and submit() that waits for
+  /// timeout  microseconds. What the host does between this call and submit() and what waits for
   /// the
   ///          GPU (allocating, freeing or locking memory, a copy on the legacy stream, the first
-  ///          launch of a kernel, which loads it) takes as long as this, and then the batch is
-  ///          late.
+  ///          launch of a kernel, which loads it) takes as long, and then the batch is late.
   /// Status   shape_mismatch (index: most ids), invalid_config (a negative timeout): nothing was
   ///          launched. device.wait() says busy (the batch was not there in time; it is dropped),
   ///          io (it failed, see wait()), shape_mismatch (it has another number of ids; index: that
   ///          number). Then decode() gives zeros.
-  /// Cost     four launches, and each distinct row once over the link. The waiting occupies one
-  /// warp.
+  /// Cost     four launches, and each distinct row once over the link; waiting occupies one warp.
   template <class Dev>
   ENGRAM_HIDDEN Status take(const Dev& device, Index ids, Index timeout) noexcept {
     if (ids < 0 || ids > most_ids_) return {Code::shape_mismatch, 0, most_ids_};
@@ -247,7 +246,8 @@ class StagedBatch {
     return {};
   }
 
-  /// Rows of one layer of the batch that was taken, decoded.
+  /// Rows of one layer of the batch that was taken, decoded by gather(): with CudaDevice, include
+  /// cuda/gather.cuh.
   ///
   /// layers  L of the batch.
   /// out     [T, H * row_width] float, Bf16 or F16, memory of the GPU, token stride free; zeros

@@ -39,6 +39,9 @@ struct FusionOptions {
   View<float, 2> conv_state;  ///< [S, conv_state_size] moved on; needed with a convolution
 };
 
+/// Taps of a convolution, at most.
+inline constexpr Index most_conv_taps = 64;
+
 /// Floats that the convolution of one sequence remembers: the last (taps - 1) * dilation normalised
 /// columns [G, D], oldest first; zeros before the sequence. Copy it to fork or roll back.
 constexpr Index conv_state_size(Index taps, Index dilation, Index branches, Index width) noexcept {
@@ -90,8 +93,9 @@ inline std::string fusion_fault(const FusionWeights& w, const FusionConfig& c, I
   if (w.conv.extent(1) != branches || w.conv.extent(2) != width)
     return sentence({"the convolution is [", w.conv.extent(0), ", ", w.conv.extent(1), ", ",
                      w.conv.extent(2), "], expected [taps, ", branches, ", ", width, "]"});
-  if (w.conv.extent(0) > 64)
-    return sentence({"the convolution has ", w.conv.extent(0), " taps, expected at most 64"});
+  if (w.conv.extent(0) > most_conv_taps)
+    return sentence(
+        {"the convolution has ", w.conv.extent(0), " taps, expected at most ", most_conv_taps});
   if (c.dilation < 1 || c.dilation > 4096)
     return sentence({"the dilation is ", c.dilation, ", expected 1 to 4096"});
   return {};

@@ -136,9 +136,6 @@ struct ConvColumns {
   }
 };
 
-/// Taps of a convolution, at most.
-inline constexpr Index most_conv_taps = 64;
-
 /// out = hidden + memory with the convolution; item t * G + g.
 ///
 /// MostTaps: for how many there is room; on a GPU each thread's memory.

@@ -16,6 +16,11 @@ ENGRAM_BEGIN_NAMESPACE
 /// Places of one row that are added up at a time.
 inline constexpr Index row_gradient_chunk = 64;
 
+/// Chunks of rows that have several, of so many ids, at most.
+ENGRAM_HD constexpr Index most_partials(Index ids) noexcept {
+  return ids / (row_gradient_chunk / 2);
+}
+
 /// Up to 64 places of one row.
 struct RowChunk {
   std::int32_t first = 0;     ///< of the sorted places
@@ -63,7 +68,7 @@ constexpr Index row_gradient_workspace_bytes(Index count, Index width) noexcept 
   return static_cast<Index>(row_sort_workspace_bytes(count) +
                             Workspace::bytes_for<RowGradientPlan>(1) +
                             Workspace::bytes_for<RowChunk>(count + 1) +
-                            Workspace::bytes_for<float>(count / (row_gradient_chunk / 2) * width));
+                            Workspace::bytes_for<float>(most_partials(count) * width));
 }
 
 /// The sum of a chunk's places; the item is the chunk.
@@ -232,7 +237,7 @@ Status reduce_row_gradients(View<Row, 2> rows, View<const float, 2> gradients, I
   Workspace memory(workspace);
   RowGradientPlan& plan = *memory.take<RowGradientPlan>(1);
   RowChunk* const chunks = memory.take<RowChunk>(count + 1);
-  float* const partials = memory.take<float>(count / (row_gradient_chunk / 2) * width);
+  float* const partials = memory.take<float>(most_partials(count) * width);
   device.for_items(1, [&](const auto&, Index) {
     plan = {};
     plan.chunks = chunks;

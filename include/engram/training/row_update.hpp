@@ -48,11 +48,12 @@ ENGRAM_HD ENGRAM_ALWAYS_INLINE Bf16 round_at_random(float x, std::uint32_t rando
 }
 
 /// Writes elements d to d + 31 of a row, each rounded at random.
-template <class Lanes>
-ENGRAM_ALWAYS_INLINE void store_at_random(const Lanes& lanes, Bf16* to,
-                                          const typename Lanes::Float& moved, const RowStep& step,
-                                          Index row, Index d, Index left) noexcept {
-  float lane[Lanes::width];
+template <int Bytes>
+ENGRAM_ALWAYS_INLINE void store_at_random(const HostLanes<Bytes>& lanes, Bf16* to,
+                                          const typename HostLanes<Bytes>::Float& moved,
+                                          const RowStep& step, Index row, Index d,
+                                          Index left) noexcept {
+  float lane[HostLanes<Bytes>::width];
   lanes.store(lane, moved);
   const Index count = left < lanes.width ? left : Index{lanes.width};
   for (Index group = 0; group * 4 < count; ++group) {

@@ -128,6 +128,13 @@ TEST_CASE("fuse on a GPU's threads: gradients that do not fit are refused") {
       {Code::shape_mismatch, 0, 9});
   refuse([](auto& on) { on.to().gain = on.to().gain.slice(0, 1); }, {Code::shape_mismatch, 0, 2});
   refuse([](auto& on) { on.to().conv = on.to().conv.slice(0, 2); }, {Code::shape_mismatch, 0, 3});
+  refuse(
+      [](auto& on) {
+        on.conv().weights = {};
+        on.conv_before().weights = {};
+        on.to().conv = on.to().conv.slice(0, 0);
+      },
+      {Code::shape_mismatch, 0, 0});
   refuse([](auto& on) { on.workspace() = on.workspace().slice(1, on.workspace().extent(0) - 1); },
          {Code::workspace_small, 0, fuse_backward_workspace_bytes(7, 2, 9, 3)});
 }

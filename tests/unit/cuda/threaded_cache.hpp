@@ -51,7 +51,7 @@ struct OneThread : SerialLanes {
   using Words = std::array<SlotWord, RowSlots::ways>;
 
   template <class Atomics>
-  static Words load(const std::uint64_t* words) {
+  static Words load_set(const std::uint64_t* words) {
     Words found;
     for (std::size_t w = 0; w < found.size(); ++w) found[w] = {Atomics::load_acquire(words + w)};
     return found;
