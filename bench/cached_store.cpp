@@ -165,7 +165,7 @@ void all_hits(benchmark::State& state) {
   };
   const auto bare = [&](Index from, Index n) {
     gather_array(with.array.data(), with.stride, places.data() + from, n, other.data(),
-                 [&](std::byte* to, const std::byte* at_row) { copy_row(to, at_row, row); });
+                 [&](std::byte* to, const std::byte* at_row) { copy_slot(to, at_row, row); });
   };
   const auto called = [&](Index from, Index n) {
     gather_array(with.array.data(), with.stride, places.data() + from, n, other.data(),

@@ -71,6 +71,19 @@ set(engram_example_folders program text chart trace simulate lm demo_parts knock
 # ones, and need the build type's own optimisation for it.
 set(engram_folders_without_loops io models bpe unicode uring)
 
+# Links what is called as NAME to a source's own __wrap_NAME: doubles of a library's functions.
+function(engram_wrap target)
+  foreach(source IN LISTS ARGN)
+    file(READ ${source} text)
+    string(REGEX MATCHALL "__wrap_[A-Za-z]+" doubles "${text}")
+    list(REMOVE_DUPLICATES doubles)
+    foreach(double IN LISTS doubles)
+      string(REPLACE "__wrap_" "-Wl,--wrap=" option ${double})
+      target_link_options(${target} PRIVATE ${option})
+    endforeach()
+  endforeach()
+endfunction()
+
 # The library's own folders.
 function(engram_suite_unit)
   file(GLOB folders RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/unit CONFIGURE_DEPENDS unit/*)
@@ -80,11 +93,16 @@ function(engram_suite_unit)
       engram_skipped_test("unit_uring" "built without liburing (ENGRAM_WITH_URING)")
     elseif(name STREQUAL "cublas" AND NOT TARGET engram_cublas)
       engram_skipped_test("unit_cublas" "built without cuBLAS (ENGRAM_WITH_CUBLAS)")
+    elseif(name STREQUAL "cuda_runtime" AND NOT TARGET engram_cuda)
+      engram_skipped_test("unit_cuda_runtime" "built without CUDA (ENGRAM_WITH_CUDA)")
     elseif(sources AND NOT name IN_LIST engram_example_folders)
       engram_catch_program(unit_${name} SOURCES ${sources})
-      if(name STREQUAL "cublas") # a double of the runtime's answer says that there is a GPU
+      if(name STREQUAL "cublas")
         target_link_libraries(unit_cublas PRIVATE engram_cublas)
-        target_link_options(unit_cublas PRIVATE -Wl,--wrap=cudaGetDeviceCount)
+        engram_wrap(unit_cublas ${sources})
+      elseif(name STREQUAL "cuda_runtime")
+        target_link_libraries(unit_cuda_runtime PRIVATE engram_cuda)
+        engram_wrap(unit_cuda_runtime ${sources})
       endif()
       if(CMAKE_BUILD_TYPE STREQUAL "Release" AND name IN_LIST engram_folders_without_loops)
         target_compile_options(unit_${name} PRIVATE -O1)

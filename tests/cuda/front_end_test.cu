@@ -111,6 +111,14 @@ TEST_CASE("cuda front end: rows and states of random geometries, chunk after chu
   }
 }
 
+TEST_CASE("cuda front end: without a GPU a sentence") {
+  Random random(1);
+  const auto found = cuda_device_count();
+  const auto made = make_device_front_end(random_model(random));
+  CHECK(made.ok() == found.ok());
+  if (!found.ok()) CHECK(made.message() == found.message());
+}
+
 TEST_CASE("cuda front end: DeepSeek-V4.1's rows, 65,536 tokens of 512 sequences", "[large]") {
   if (!gpu::is_here()) return;
   Random random(1);

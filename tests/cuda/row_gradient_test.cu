@@ -188,9 +188,33 @@ TEST_CASE("cuda plan: rows that are read once and brought to where they go are t
   CHECK(gpu::same_bits(brought.get(), direct.get()));
 }
 
+TEST_CASE("cuda plan: without a GPU a sentence, unless there is nothing to plan") {
+  CHECK(RowPlanner::make(0).status().code == Code::invalid_config);
+  const auto found = cuda_device_count();
+  const auto made = RowPlanner::make(10);
+  CHECK(made.ok() == found.ok());
+  if (!found.ok()) CHECK(made.message() == found.message());
+}
+
+TEST_CASE("cuda plan: ids that are no rows are reported, and count as none") {
+  if (!gpu::is_here()) return;
+  Case<float, std::int32_t> c(14, 30, 2, 8, 11), without = c;
+  for (const auto& [place, id] : {std::pair{40, 11}, {7, -2}, {9, 1 << 30}}) {
+    c.rows[at(place)] = id;
+    without.rows[at(place)] = -1;
+  }
+  gpu::Arrays memory;
+  row_case::OnDevice<float, std::int32_t, gpu::Arrays, Sgd> on(c, memory, {}, NonFinite::skip);
+  gpu::OwnStream stream;
+  const CudaDevice device = stream.device();
+  Planner<std::int32_t> planner(c.count(), c.num_rows, device);
+  REQUIRE(on.run(device, planner).ok());
+  CHECK(device.wait() == Status{Code::bad_row, 0, 7});
+  CHECK(on.results().scatter == row_case::on_cpu(without, Sgd(), NonFinite::skip).scatter);
+}
+
 TEST_CASE("cuda plan: what does not fit is refused") {
   if (!gpu::is_here()) return;
-  CHECK(RowPlanner::make(0).status().code == Code::invalid_config);
   gpu::OwnStream stream;
   const CudaDevice device = stream.device();
   const RowPlanner planner = RowPlanner::make(10).value();

@@ -12,8 +12,8 @@
 using namespace engram;
 using gpu::at;
 using staged_case::byte_of;
-using staged_case::Gate;
 using staged_case::GatedStore;
+using staged_case::Latch;
 
 namespace {
 
@@ -26,7 +26,7 @@ struct Staged {
   using Store = BackgroundStore<GatedStore>;
   using Batch = StagedBatch<Store, Fp8Codec>;
 
-  Gate gate;
+  Latch gate;
   GatedStore base{500, width, width / 32, gate};
   Store store{base};
   PinnedMemory pinned = PinnedMemory::make(Batch::pinned_bytes(store, count)).value();

@@ -13,7 +13,7 @@ namespace staged_case {
 using namespace engram;
 
 /// What the readers of a GatedStore wait for.
-struct Gate {
+struct Latch {
   std::mutex mutex;
   std::condition_variable changed;
   bool is_open = true;
@@ -34,7 +34,7 @@ inline std::byte byte_of(Index row, Index b, Index codes) {
 
 class GatedStore {
  public:
-  GatedStore(Index rows, Index codes, Index scales, Gate& gate)
+  GatedStore(Index rows, Index codes, Index scales, Latch& gate)
       : rows_(rows), codes_(codes), scales_(scales), gate_(&gate) {}
 
   Index num_rows() const noexcept { return rows_; }
@@ -71,7 +71,7 @@ class GatedStore {
 
  private:
   Index rows_, codes_, scales_;
-  Gate* gate_;
+  Latch* gate_;
 };
 
 }  // namespace staged_case

@@ -7,6 +7,7 @@
 #include <engram/core/scalar.hpp>
 #include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
+#include <engram/gating/segments.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -22,21 +23,6 @@ struct ProjectionShape {
   Index width = 0;     ///< D
   Index branches = 0;  ///< G
 };
-
-/// Keys of the branches in what a projection wrote: [T, G, D] of [T, G + 1, D].
-template <class T, class Space>
-constexpr View<T, 3, Space> keys_of(View<T, 3, Space> segments) noexcept {
-  return View<T, 3, Space>(segments.data(), segments.extent(0), segments.extent(1) - 1,
-                           segments.extent(2))
-      .template with_stride<1>(segments.stride(1))
-      .template with_stride<0>(segments.stride(0));
-}
-
-/// The value that the branches share: [T, D] of [T, G + 1, D].
-template <class T, class Space>
-constexpr View<T, 2, Space> value_of(View<T, 3, Space> segments) noexcept {
-  return segments.template at<1>(segments.extent(1) - 1);
-}
 
 ENGRAM_BEGIN_LOOPS
 

@@ -4,7 +4,7 @@
 // gather() through a cache in the GPU's memory: what is not there is read from the base by the same
 // kernel, which also puts it there.
 
-#include <engram/cuda/cached_gather.hpp>
+#include <engram/cuda/cached_rows.hpp>
 #include <engram/cuda/cuda_device.cuh>
 #include <engram/cuda/row_cache.hpp>
 #include <engram/storage/gather.hpp>
@@ -94,9 +94,7 @@ ENGRAM_HIDDEN Status cached_gather(const CudaDevice& device, RowCache& cache, co
   using Id = std::remove_const_t<Row>;
   const View<const Id, 2> rows = row_ids.for_body();
   const View<Out, 2> to = out.for_body();
-  if (Status s = check_gather_shapes(rows, width, to); !s.ok()) return s;
-  if (codec.code_bytes(width) != base.row_bytes() || codec.scale_bytes(width) != base.scale_bytes())
-    return {Code::mismatch, 0, codec.code_bytes(width)};
+  if (Status s = check_gather(base, codec, width, rows, to); !s.ok()) return s;
   const RowShape& shape = cache.shape();
   if (shape.num_rows != base.num_rows()) return {Code::mismatch, 0, shape.num_rows};
   if (shape.row_bytes != base.row_bytes() || shape.scale_bytes != base.scale_bytes())

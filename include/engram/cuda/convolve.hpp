@@ -6,6 +6,7 @@
 
 #include <engram/core/workspace.hpp>
 #include <engram/cuda/fusion.hpp>
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/order_taps.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -115,18 +116,16 @@ struct OrderTapsBody {
 
 /// As EngramLayer::fuse() with a convolution. Arguments as of the other fuse(), and:
 ///
-/// device     CudaDevice, or what does its work.
 /// conv       taps at config.dilation; its states are moved behind the tokens of the call.
 /// workspace  conv_workspace_bytes() bytes of the GPU, any alignment. fuse_backward() of the same
 ///            call reads it.
 /// Status     also invalid_config, workspace_small; then nothing was launched. device.wait() says
 ///            bad_sequence (index: the entry of starts): then every token passes through and the
 ///            states stay.
-/// Cost       six launches, a warp for each token's branch. Beside the streams a token's branch
-/// reads
-///            taps D weights and values and D gains, mostly from a cache. No allocation, can be
-///            captured.
-template <class Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row,
+/// Cost       six launches, a warp for each token's branch. Beside the streams a branch reads taps
+/// D
+///            weights and values and D gains, mostly from a cache. No allocation, can be captured.
+template <KernelDevice Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row,
           class Start>
 ENGRAM_HIDDEN Status fuse(const Dev& device, View<Key, 3, DeviceSpace> keys,
                           View<Value, 2, DeviceSpace> value, View<Hidden, 3, DeviceSpace> hidden,
@@ -172,9 +171,9 @@ ENGRAM_HIDDEN Status fuse(const Dev& device, View<Key, 3, DeviceSpace> keys,
                          conv.weights.for_body(),
                          config.dilation});
   });
-  const Index blocks = blocks_of(width);
-  device.for_items(conv.sequences() * branches * blocks,
-                   ConvStateBody<V>{columns, conv.states.for_body(), scratch.starts, blocks});
+  const Index groups = lane_groups_of(width);
+  device.for_items(conv.sequences() * branches * groups,
+                   ConvStateBody<V>{columns, conv.states.for_body(), scratch.starts, groups});
   return {};
 }
 

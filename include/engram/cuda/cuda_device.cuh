@@ -11,6 +11,7 @@
 
 #include <engram/core/device.hpp>
 #include <engram/cuda/device_errors.hpp>
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/warp_lanes.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -142,6 +143,6 @@ struct CudaDevice {
   }
   ErrorWord error_word() const noexcept { return errors != nullptr ? errors->word() : ErrorWord(); }
 };
-static_assert(check_device<CudaDevice>());
+static_assert(check_device<CudaDevice>() && KernelDevice<CudaDevice>);
 
 ENGRAM_END_NAMESPACE

@@ -15,10 +15,6 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Bytes between rows on the GPU: whole multiples of 16, because a thread reads 16 bytes at once
-/// and only from there. V4.1's rows of 264 bytes take 272.
-constexpr Index device_stride(Index bytes) noexcept { return (bytes + 15) / 16 * 16; }
-
 /// Rows in the memory of one GPU. Moves, is not copied; refs stay valid when it moves.
 class DeviceStore {
  public:

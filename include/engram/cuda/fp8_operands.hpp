@@ -6,6 +6,7 @@
 // the product is the released code's but for the order of its sums; the weights take twice the
 // bytes.
 
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/layer/fp8_projection.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -56,7 +57,7 @@ struct QuantiseBlockBody {
 ///         rounded.
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
 /// Cost    one launch, which writes 2 N M bytes. No allocation, can be captured.
-template <class Dev>
+template <KernelDevice Dev>
 ENGRAM_HIDDEN Status decode_weights(const Dev& device, View<const E4m3, 2, DeviceSpace> codes,
                                     View<const E8m0, 2, DeviceSpace> scales,
                                     View<Bf16, 2, DeviceSpace> out) noexcept {
@@ -81,7 +82,7 @@ ENGRAM_HIDDEN Status decode_weights(const Dev& device, View<const E4m3, 2, Devic
 /// e       [T, M] bf16, read and written, memory of the GPU, M a multiple of 32, token stride free.
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
 /// Cost    one launch, one read and write of e. No allocation, can be captured.
-template <class Dev>
+template <KernelDevice Dev>
 ENGRAM_HIDDEN Status quantise_rows(const Dev& device, View<Bf16, 2, DeviceSpace> e) noexcept {
   if (e.extent(1) % 32 != 0) return {Code::shape_mismatch, 0, e.extent(1) / 32 * 32};
   device.for_items(e.extent(0) * (e.extent(1) / 32), QuantiseBlockBody{e.for_body()});

@@ -6,6 +6,7 @@
 // same bits each time.
 
 #include <engram/cuda/convolve.hpp>
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/weight_gradient.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -92,7 +93,7 @@ inline Status check_fuse_gradients(View<const float, 3, DeviceSpace> updated,
 /// Status          shape_mismatch (index: the extent expected), invalid_config, workspace_small
 ///                 (index: the bytes); then nothing was launched.
 /// Cost            up to seven launches; no allocation, can be captured.
-template <class Dev, DifferentiableGate G, class Key, class Value, class Hidden, class Row,
+template <KernelDevice Dev, DifferentiableGate G, class Key, class Value, class Hidden, class Row,
           class Start>
 ENGRAM_HIDDEN Status fuse_backward(const Dev& device, View<Key, 3, DeviceSpace> keys,
                                    View<Value, 2, DeviceSpace> value,
@@ -124,7 +125,7 @@ ENGRAM_HIDDEN Status fuse_backward(const Dev& device, View<Key, 3, DeviceSpace> 
   const FuseGradientScratch scratch =
       FuseGradientScratch::take(workspace.for_body(), tokens, branches, width, taps);
   const TokenChunks chunks{tokens};
-  const Index blocks = blocks_of(width);
+  const Index blocks = lane_groups_of(width);
   const View<const V, 2> values = value.for_body();
   View<const float, 3> to_memory = updated.for_body();
   const auto add_chunks = [&](Index sums, Index first, View<float, 3> into) {

@@ -86,10 +86,7 @@ ENGRAM_HIDDEN Status gather(const CudaDevice& device, const Store& store, const 
   using Id = std::remove_const_t<Row>;
   const View<const Id, 2> rows = row_ids.for_body();
   const View<Out, 2> to = out.for_body();
-  if (Status s = check_gather_shapes(rows, width, to); !s.ok()) return s;
-  if (codec.code_bytes(width) != store.row_bytes() ||
-      codec.scale_bytes(width) != store.scale_bytes())
-    return {Code::mismatch, 0, codec.code_bytes(width)};
+  if (Status s = check_gather(store, codec, width, rows, to); !s.ok()) return s;
   constexpr bool is_copy = std::is_same_v<Codec, PlainCodec<Out>>;
   constexpr bool is_fp8 = std::is_same_v<Codec, Fp8Codec> && !std::is_same_v<Out, F16>;
   if constexpr ((is_copy || is_fp8) && std::is_same_v<Ref, StridedRows>) {

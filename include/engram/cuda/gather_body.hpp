@@ -8,8 +8,21 @@
 #include <engram/codec/plain.hpp>
 #include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
+#include <engram/storage/gather.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
+
+/// shape_mismatch, or mismatch (index: the bytes of a row's codes expected), unless rows of a store
+/// fit codec and output.
+template <class Store, class Codec, class Row, class Out>
+Status check_gather(const Store& store, const Codec& codec, Index width, View<const Row, 2> rows,
+                    View<Out, 2> out) noexcept {
+  if (Status s = check_gather_shapes(rows, width, out); !s.ok()) return s;
+  if (codec.code_bytes(width) != store.row_bytes() ||
+      codec.scale_bytes(width) != store.scale_bytes())
+    return {Code::mismatch, 0, codec.code_bytes(width)};
+  return {};
+}
 
 /// Decodes one row; item t * H + c. Id -1 gives zeros; any other that is no row gives zeros too,
 /// and is reported as bad_row with its item.

@@ -17,10 +17,11 @@ struct TapShared {
   Index numbers[threads];
 };
 
-/// Combines the numbers of all threads up to each; all threads make the call.
+/// The numbers of all threads up to each, combined; all threads make the call. combine:
+/// associative, and 0 changes nothing.
 template <class Block, class Combine>
-ENGRAM_HD Index scan(const Block& block, TapShared& shared, Index number,
-                     const Combine& combine) noexcept {
+ENGRAM_HD Index block_scan(const Block& block, TapShared& shared, Index number,
+                           const Combine& combine) noexcept {
   static_assert(Block::threads == TapShared::threads);
   const int thread = block.thread();
   block.sync();  // until all have read what the scan before left
@@ -64,7 +65,7 @@ ENGRAM_HD void order_taps(const Block& block, TapShared& shared,
     errors.report(Code::bad_sequence, s);
     wrong = 1;
   }
-  (void)scan(block, shared, wrong, add);
+  (void)block_scan(block, shared, wrong, add);
   const bool is_wrong = shared.numbers[Block::threads - 1] != 0;
   for (Index s = thread; s <= count; s += Block::threads) starts(s) = is_wrong ? 0 : start_of(s);
   const Index end = is_wrong ? 0 : start_of(count);
@@ -80,9 +81,9 @@ ENGRAM_HD void order_taps(const Block& block, TapShared& shared,
       own += parts(t) != Part::absent ? 1 : 0;
       if (marks.size() != 0 && has(marks(t), Mark::start)) own_begun = t + 1;
     }
-    Index place = kept + scan(block, shared, own, add) - own;
+    Index place = kept + block_scan(block, shared, own, add) - own;
     kept += shared.numbers[Block::threads - 1];
-    (void)scan(block, shared, own_begun, later);
+    (void)block_scan(block, shared, own_begun, later);
     Index document = thread == 0 ? begun : later(begun, shared.numbers[thread - 1]);
     begun = later(begun, shared.numbers[Block::threads - 1]);
     Index sequence = first < end ? sequences.of(first) : count;

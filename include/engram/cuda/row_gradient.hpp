@@ -5,6 +5,7 @@
 // optimizer, in one go where a row's sum is not waited for by others. The bodies and the bits of
 // training/row_gradient.hpp and row_update.hpp; no atomic sums.
 
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/row_plan.hpp>
 #include <engram/cuda/warp_lanes.hpp>
 #include <engram/training/row_update.hpp>
@@ -112,7 +113,6 @@ Status check_row_sums(const DeviceRowPlan<Row>& plan, View<const float, 2, Devic
 
 /// Sums the gradients of a step by row.
 ///
-/// device      CudaDevice, or what does its work.
 /// plan        of the step's rows (RowPlanner::plan()). Written: how many sums are not finite.
 /// gradients   [T, H * E] float, token stride free, memory of the GPU.
 /// sums        [>= T * H, E] written: the gradient of unique(u) at u. Row stride free.
@@ -120,7 +120,7 @@ Status check_row_sums(const DeviceRowPlan<Row>& plan, View<const float, 2, Devic
 /// Status      shape_mismatch, workspace_small; then nothing was launched.
 /// Cost        three launches; one read of the gradients in the order of their rows. The bits are
 ///             the CPU's, whatever the grid, but those of a NaN. No allocation, can be captured.
-template <class Dev, class Row>
+template <KernelDevice Dev, class Row>
 ENGRAM_HIDDEN Status reduce_row_gradients(
     const Dev& device, const DeviceRowPlan<Row>& plan,
     std::type_identity_t<View<const float, 2, DeviceSpace>> gradients,
@@ -149,7 +149,7 @@ ENGRAM_HIDDEN Status reduce_row_gradients(
 /// Status     also invalid_config: a rate or decay that is not finite.
 /// Cost       one read of the gradients, one read and write of each row and its state; three
 ///            launches, with NonFinite::fail four. No allocation, can be captured.
-template <class Dev, class Row, class Store, class T, RowOptimizer Optimizer>
+template <KernelDevice Dev, class Row, class Store, class T, RowOptimizer Optimizer>
 ENGRAM_HIDDEN Status update_rows(const Dev& device, Table<Store, PlainCodec<T>>& table,
                                  const DeviceRowPlan<Row>& plan,
                                  std::type_identity_t<View<const float, 2, DeviceSpace>> gradients,

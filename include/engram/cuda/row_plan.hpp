@@ -7,6 +7,7 @@
 // library (plan.cuh); here is what happens before, between and after.
 
 #include <engram/core/workspace.hpp>
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/training/row_gradient.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -213,7 +214,7 @@ struct DeviceRowPlan {
 ///
 /// Sorter: `std::uint64_t* sort(pairs[2], count, begin_bit, end_bit, device)`, which of the two is
 /// sorted; `void sum(items, count, device)`, inclusive sums in place.
-template <class Dev, class Sorter, class Row>
+template <KernelDevice Dev, class Sorter, class Row>
 ENGRAM_HIDDEN DeviceRowPlan<Row> make_row_plan(const Dev& device, const Sorter& sorter,
                                                View<const Row, 2, DeviceSpace> rows, Index num_rows,
                                                View<Row, 1, DeviceSpace> unique,

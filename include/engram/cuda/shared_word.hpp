@@ -42,7 +42,7 @@ ENGRAM_HD inline void store_shared(std::uint32_t* word, std::uint32_t value) noe
 }
 
 /// Nanoseconds of a clock that only goes forward; how fine is the processor's matter.
-ENGRAM_HD inline std::uint64_t nanoseconds() noexcept {
+ENGRAM_HD inline std::uint64_t clock_nanoseconds() noexcept {
 #if defined(__CUDA_ARCH__)
   std::uint64_t now;
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
@@ -55,7 +55,7 @@ ENGRAM_HD inline std::uint64_t nanoseconds() noexcept {
 }
 
 /// About a microsecond without work, where the processor can.
-ENGRAM_HD inline void rest() noexcept {
+ENGRAM_HD inline void pause_a_microsecond() noexcept {
 #if !defined(__CUDA_ARCH__)
   std::this_thread::yield();
 #elif __CUDA_ARCH__ >= 700

@@ -14,6 +14,7 @@
 // submitted for it, or without. Two StagedBatches, one for this step and one for the next, are a
 // ring of two.
 
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/shared_word.hpp>
 #include <engram/layer/fetch_batch.hpp>
 #include <engram/storage/strided_rows.hpp>
@@ -49,14 +50,14 @@ struct AwaitBatchBody {
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index) const noexcept {
     lanes.each(1, [&](Index) {
       const std::uint32_t turn = load_shared(&control->finished) + 1;
-      const std::uint64_t begin = nanoseconds();
+      const std::uint64_t begin = clock_nanoseconds();
       std::uint32_t arrived = 0;
       for (;;) {
         // The turn first: who sees this one's sees no `arrived` of a batch before.
         if (peek_shared(&control->turn) == turn && load_shared(&control->turn) == turn)
           arrived = load_shared(&control->arrived);
-        if (arrived != 0 || nanoseconds() - begin >= most_nanoseconds) break;
-        rest();
+        if (arrived != 0 || clock_nanoseconds() - begin >= most_nanoseconds) break;
+        pause_a_microsecond();
       }
       const bool fits = arrived == 1 && control->ids == ids;
       state->rows = fits ? control->rows : 0;
@@ -114,9 +115,8 @@ struct FinishTurnBody {
 
 /// One batch of rows at a time, over a FetchStore whose readers go on by themselves
 /// (BackgroundStore); with another the host calls poll() until the rows are there, or the GPU waits
-/// until the timeout. Refers to the store and to the caller's memory; does not
-/// move; stays until what take() and decode() launched is done. plan(), submit(), wait(), poll()
-/// and discard(): one thread at a time.
+/// until the timeout. Refers to the store and to the caller's memory; does not move; stays until
+/// what take() and decode() launched is done. One thread at a time, but for calls on the GPU.
 template <class Store, class Codec>
 class StagedBatch {
   /// The rows that were taken, as gather() reads them.
@@ -144,7 +144,8 @@ class StagedBatch {
   static Index device_bytes(const Store& store, Index ids) noexcept {
     return static_cast<Index>(Workspace::bytes_for<StagedState>(1) +
                               Workspace::bytes_for<std::int32_t>(ids) +
-                              Workspace::bytes_for<std::byte>(ids * stride_of(store)));
+                              Workspace::bytes_for<std::byte>(
+                                  ids * device_stride(store.row_bytes() + store.scale_bytes())));
   }
 
   /// pinned  [>= pinned_bytes(store, most_ids)], at the same address for host and GPU.
@@ -220,18 +221,16 @@ class StagedBatch {
   /// is free for the next plan(). One take() at a time, and decode() behind it, in the order of
   /// streams and events.
   ///
-  /// device   CudaDevice, or what does its work.
   /// ids      T * L * H of the batch.
-  /// timeout  microseconds. What the host does between this call and submit() and what waits for
-  /// the
-  ///          GPU (allocating, freeing or locking memory, a copy on the legacy stream, the first
-  ///          launch of a kernel, which loads it) takes as long, and then the batch is late.
+  /// timeout  microseconds. What waits for the GPU between this call and submit() (allocating,
+  ///          freeing or locking memory, a copy on the legacy stream, the first launch of a kernel,
+  ///          which loads it) takes as long, and then the batch is late.
   /// Status   shape_mismatch (index: most ids), invalid_config (a negative timeout): nothing was
   ///          launched. device.wait() says busy (the batch was not there in time; it is dropped),
   ///          io (it failed, see wait()), shape_mismatch (it has another number of ids; index: that
   ///          number). Then decode() gives zeros.
   /// Cost     four launches, and each distinct row once over the link; waiting occupies one warp.
-  template <class Dev>
+  template <KernelDevice Dev>
   ENGRAM_HIDDEN Status take(const Dev& device, Index ids, Index timeout) noexcept {
     if (ids < 0 || ids > most_ids_) return {Code::shape_mismatch, 0, most_ids_};
     if (timeout < 0) return {Code::invalid_config};
@@ -250,12 +249,11 @@ class StagedBatch {
   /// cuda/gather.cuh.
   ///
   /// layers  L of the batch.
-  /// out     [T, H * row_width] float, Bf16 or F16, memory of the GPU, token stride free; zeros
-  /// where
-  ///         there is no row.
+  /// out     [T, H * row_width] float, Bf16 or F16, memory of the GPU, token stride free; zeros for
+  ///         no row.
   /// Status  shape_mismatch, as gather(), or T * L * H is not the last take()'s (index: that);
   ///         then nothing was launched.
-  template <class Dev, class Out>
+  template <KernelDevice Dev, class Out>
   ENGRAM_HIDDEN Status decode(const Dev& device, Index layer, Index layers,
                               View<Out, 2, DeviceSpace> out) const noexcept {
     const Index heads = out.extent(1) / row_width_, tokens = out.extent(0);
@@ -270,10 +268,6 @@ class StagedBatch {
   }
 
  private:
-  static Index stride_of(const Store& store) noexcept {
-    return (store.row_bytes() + store.scale_bytes() + 15) / 16 * 16;
-  }
-
   StagedBatch(FetchBatch<Store, Codec> batch, const Store& store, Codec codec, Index row_width,
               Index most_ids, StagingControl* control, View<std::byte, 1, DeviceSpace> gpu)
       : batch_(std::move(batch)),
@@ -281,7 +275,7 @@ class StagedBatch {
         row_width_(row_width),
         most_ids_(most_ids),
         row_bytes_(store.row_bytes() + store.scale_bytes()),
-        stride_(stride_of(store)),
+        stride_(device_stride(store.row_bytes() + store.scale_bytes())),
         shape_{most_ids, store.row_bytes(), store.scale_bytes()},
         control_(control),
         batch_memory_(batch_.row_bytes().data()),

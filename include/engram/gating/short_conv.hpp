@@ -188,21 +188,21 @@ struct ConvUpdateBody {
   }
 };
 
-/// Moves each sequence's state behind the tokens of this call; item (s * G + g) * blocks + block, a
-/// block being the elements of one group of lanes.
+/// Moves each sequence's state behind the tokens of this call; item (s * G + g) * groups + group, a
+/// group being the elements of 32 lanes.
 template <class Value>
 struct ConvStateBody {
   ConvColumns<Value> columns;
   View<float, 2> state;
   View<const Index, 1> starts;  ///< [S + 1] of the sequences, in tokens
-  Index blocks;
+  Index groups;
 
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const Index s = item / blocks / columns.branches;
-    const Index g = item / blocks % columns.branches;
-    const Index d = item % blocks * lanes.width;
+    const Index s = item / groups / columns.branches;
+    const Index g = item / groups % columns.branches;
+    const Index d = item % groups * lanes.width;
     const Index width = columns.value.extent(1);
     if (starts(s + 1) == starts(s)) return;
     const Index document = columns.taps.document(starts(s + 1) - 1);
@@ -217,7 +217,7 @@ struct ConvStateBody {
   }
 };
 
-/// Blocks of 32 elements in a row.
-constexpr Index blocks_of(Index width) noexcept { return (width + 31) / 32; }
+/// Groups of 32 elements in a row.
+constexpr Index lane_groups_of(Index width) noexcept { return (width + 31) / 32; }
 
 ENGRAM_END_NAMESPACE

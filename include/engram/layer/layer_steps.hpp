@@ -204,9 +204,9 @@ void update_streams(View<const Value, 2> value, View<const Hidden, 3> hidden, Vi
                                    branches};
   device.for_items(count * branches,
                    ConvUpdateBody<Value, Hidden>{plain, columns, weights.conv, config.dilation});
-  const Index blocks = blocks_of(value.extent(1));
-  device.for_items(sequence_count(o) * branches * blocks,
-                   ConvStateBody<Value>{columns, o.conv_state, s.starts, blocks});
+  const Index groups = lane_groups_of(value.extent(1));
+  device.for_items(sequence_count(o) * branches * groups,
+                   ConvStateBody<Value>{columns, o.conv_state, s.starts, groups});
 }
 
 ENGRAM_END_LOOPS

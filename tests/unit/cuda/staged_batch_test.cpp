@@ -18,8 +18,8 @@
 
 using namespace engram;
 using staged_case::byte_of;
-using staged_case::Gate;
 using staged_case::GatedStore;
+using staged_case::Latch;
 
 namespace engram {
 
@@ -51,7 +51,7 @@ struct Staged {
 
   Index width;
   Codec codec{};
-  Gate gate;
+  Latch gate;
   GatedStore base;
   Store store;
   std::vector<std::byte> pinned, gpu;

@@ -6,7 +6,7 @@
 
 #include "threaded_warp.hpp"
 
-#include <engram/cuda/cached_gather.hpp>
+#include <engram/cuda/cached_rows.hpp>
 #include <engram/storage/gather.hpp>
 #include <engram/storage/host_store.hpp>
 
@@ -88,7 +88,7 @@ struct Cache {
 
   Cache(Index sets, const HostStore& base) : Cache(sets, base.num_rows(), base) {}
   Cache(Index sets, Index num_rows, const HostStore& base) {
-    slots.stride = (base.row_bytes() + base.scale_bytes() + 15) / 16 * 16;
+    slots.stride = device_stride(base.row_bytes() + base.scale_bytes());
     words.assign(at(sets * RowSlots::ways), 0);
     payload.assign(words.size() * at(slots.stride), poison);
     slots.places = cache_places(num_rows, sets);

@@ -4,8 +4,8 @@
 // A warp without a GPU: 32 threads that run a body together, each as one lane, and hand each other
 // numbers where a GPU's lanes do. Several warps may run at the same time.
 
-#include <engram/core/space.hpp>
 #include <engram/core/status.hpp>
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/warp_lanes.hpp>
 
 #include <barrier>
@@ -153,3 +153,4 @@ struct ThreadedDevice {
   void wait() const {}
   Reports error_word() const { return errors; }
 };
+static_assert(engram::KernelDevice<ThreadedDevice>);

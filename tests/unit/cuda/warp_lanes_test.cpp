@@ -315,8 +315,8 @@ TEST_CASE(
             sources,
             View<const float, 3>(conv.data(), taps, branches, width),
             dilation});
-    run(sequences * branches * blocks_of(width),
-        ConvStateBody<float>{sources, state, View<const Index, 1>(starts), blocks_of(width)});
+    run(sequences * branches * lane_groups_of(width),
+        ConvStateBody<float>{sources, state, View<const Index, 1>(starts), lane_groups_of(width)});
     return r;
   };
   const Results cpu = convolve([](Index n, const auto& body) { run_on_cpu(n, body); });
