@@ -84,11 +84,12 @@ inline Status check_fuse_gradients(View<const float, 3, DeviceSpace> updated,
 ///
 /// Arguments as they were for the fuse() of the same call, whose gates and parts, and what it left
 /// in `conv_workspace`, are read; and:
+/// hidden          as it was in front of fuse(): a call in place needs a copy.
 /// updated         [T, G, D] float: gradient of `out`.
 /// conv            weights empty: fuse() was called without a convolution. states: as they were in
 ///                 front of the call.
-/// to              where the gradients go. Those of weights are summed over chunks of tokens, see
-///                 TokenChunks: other last bits than the CPU's, the same in every run.
+/// to              where the gradients go; to_hidden may be `updated`. Those of weights are summed
+///                 over TokenChunks: other last bits than the CPU's, the same in every run.
 /// workspace       fuse_backward_workspace_bytes() bytes of the GPU, any alignment.
 /// Status          shape_mismatch (index: the extent expected), invalid_config, workspace_small
 ///                 (index: the bytes); then nothing was launched.

@@ -61,8 +61,9 @@ struct RowGroups {
   /// Calls f(lane, RowsAhead) in each thread until all rows were taken: those that a grid's groups
   /// do not reach at once, later; some twice where they are no multiple of four.
   ///
-  /// Ids without a branch between them. Grid: `static constexpr int threads`, of a block;
-  /// `int thread()`, in its block; `Index block()`; `Index blocks()`.
+  /// The four ids are loaded before any is looked at, so that their reads overlap. Grid: `static
+  /// constexpr int threads`, of a block; `int thread()`, in its block; `Index block()`; `Index
+  /// blocks()`.
   ENGRAM_ANY_LANES
   template <class Grid, class F>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void each(const Grid& grid, const F& f) const noexcept {
