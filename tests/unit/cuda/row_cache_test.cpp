@@ -318,7 +318,8 @@ TEST_CASE("row cache: a slot that another warp changed between the look and the 
   }
 }
 
-TEST_CASE("row cache: no row and ids that are none are zeros; the first of the latter is told") {
+TEST_CASE(
+    "row cache: no row and ids that are none are zeros, and the first of the latter is told") {
   const auto check = [](const auto& codec, Index width) {
     const HostStore base = random_table(codec, 100, width, 7);
     Cache cache(2, base);

@@ -231,7 +231,7 @@ TEST_CASE("staged batch: given up, it leaves room for the next") {
   CHECK(s.wrong.code == Code::ok);
 }
 
-TEST_CASE("staged batch: a failed one is zeros and io; the host knows why") {
+TEST_CASE("staged batch: a failed one is zeros and io, and the host knows why") {
   Staged<Bf16Codec> s(16, 60);
   s.gate.set(true, {Code::corrupt, 0, 17});
   Random random(5);
