@@ -204,7 +204,7 @@ struct ConvStateBody {
     const Index g = item / groups % columns.branches;
     const Index d = item % groups * lanes.width;
     const Index width = columns.value.extent(1);
-    if (starts(s + 1) == starts(s)) return;
+    if (columns.columns == 0 || starts(s + 1) == starts(s)) return;
     const Index document = columns.taps.document(starts(s + 1) - 1);
     const Index tokens = columns.taps.begins(s + 1) - columns.taps.begins(s);
     const auto gain = columns.gain_at(lanes, g, d);
