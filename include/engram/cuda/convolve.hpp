@@ -122,9 +122,8 @@ struct OrderTapsBody {
 /// Status     also invalid_config, workspace_small; then nothing was launched. device.wait() says
 ///            bad_sequence (index: the entry of starts): then every token passes through and the
 ///            states stay.
-/// Cost       six launches, a warp for each token's branch. Beside the streams a branch reads taps
-/// D
-///            weights and values and D gains, mostly from a cache. No allocation, can be captured.
+/// Cost       six launches, a warp for each token's branch, which reads D gains, and D weights and
+///            values for each tap, mostly from a cache. No allocation, can be captured.
 template <KernelDevice Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row,
           class Start>
 ENGRAM_HIDDEN Status fuse(const Dev& device, View<Key, 3, DeviceSpace> keys,

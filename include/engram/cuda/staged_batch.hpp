@@ -124,10 +124,9 @@ class StagedBatch {
     using space_type = DeviceSpace;
 
     StridedRows rows;
-    Index count;
     RowShape shape;
 
-    Index num_rows() const noexcept { return count; }
+    Index num_rows() const noexcept { return shape.num_rows; }
     Index row_bytes() const noexcept { return shape.row_bytes; }
     Index scale_bytes() const noexcept { return shape.scale_bytes; }
     StridedRows ref() const noexcept { return rows; }
@@ -261,9 +260,7 @@ class StagedBatch {
     if (tokens * layers * heads != taken_ids_) return {Code::shape_mismatch, 0, taken_ids_};
     const View<const std::int32_t, 3, DeviceSpace> places(places_, tokens, layers, heads);
     return gather(
-        device,
-        TakenRows{
-            {rows_, stride_, shape_.scale_bytes > 0 ? shape_.row_bytes : 0}, most_ids_, shape_},
+        device, TakenRows{{rows_, stride_, shape_.scale_bytes > 0 ? shape_.row_bytes : 0}, shape_},
         codec_, row_width_, places.template at<1>(layer), out);
   }
 
