@@ -17,7 +17,7 @@ if [ ! -e "$needs/catch2/catch.hpp" ]; then
 fi
 
 printf '#define CATCH_CONFIG_MAIN\n#include <catch2/catch.hpp>\n' >"$out/main.cpp"
-flags=(-std=c++20 -O3 -arch=native -I include -I tests/support -I "$needs")
+flags=(-std=c++20 -O3 -arch=native -I include -I tests/support -I "$needs" "-DENGRAM_TEST_DIR=\"$PWD/tests\"")
 sources=(tests/cuda/*_test.cu bench/cuda/*.cu)
 libraries=(-lcublasLt -lcublas -Xlinker "-rpath=$(dirname "$nvcc")/../lib64")
 has_blas=yes

@@ -3,7 +3,12 @@
 // few tokens and many, and in a graph.
 #include "gpu.hpp"
 
+#include <engram/codec/plain.hpp>
 #include <engram/cublas/blas_projection.hpp>
+#include <engram/cuda/device_layer.hpp>
+#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/fuse.cuh>
+#include <engram/cuda/gather.cuh>
 
 #include <cmath>
 
@@ -153,6 +158,57 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
     if (replay == 9) REQUIRE(projection.prepare(64).ok());
   }
   (void)cudaGraphExecDestroy(graph);
+}
+
+TEST_CASE("cuda projection: a layer over it, beside the layer over the plain loop") {
+  if (!gpu::is_here()) return;
+  Random random(4);
+  constexpr Index tokens = 7, columns = 4, row_width = 64, rows = 20, width = 128, branches = 4;
+  const Weights weights(columns * row_width, width, branches, 0, random);
+  const std::vector<Index> batches = {tokens};
+  auto made = BlasProjection::make(weights.fused(false), branches, batches);
+  REQUIRE(made.ok());
+  const BlasProjection& products = made.value();
+  const auto loop =
+      DeviceReferenceProjection<Bf16>::make(weights.rows(0, 5 * width, false).weight, {}, branches)
+          .value();
+  HostStore host = HostStore::make(rows, row_width * 2).value();
+  for (Index r = 0; r < rows; ++r)
+    std::memcpy(host.mutable_ref()(r).codes, random_elements(row_width, random).data(),
+                at(row_width * 2));
+  using RowsOfBf16 = Table<DeviceStore, Bf16Codec>;
+  RowsOfBf16 table =
+      RowsOfBf16::make(DeviceStore::copy_of(host, [](Index) { return true; }).value(), {},
+                       row_width)
+          .value();
+  std::vector<int> ids;
+  for (Index i = 0; i < tokens * columns; ++i) ids.push_back(static_cast<int>(random.below(rows)));
+  const gpu::Array<int> on_gpu(ids);
+  const std::vector<Bf16> before = random_elements(tokens * branches * width, random);
+  const gpu::Array<Bf16> hidden(before);
+  gpu::OwnStream stream;
+  const auto run = [&](const auto& projection) {
+    const DeviceLayer layer(table, projection, DeviceFusionWeights(), FusionConfig());
+    REQUIRE(layer.check().ok());
+    const Index bytes = layer.workspace_bytes(tokens);
+    const gpu::Array<std::byte> workspace(std::vector<std::byte>(at(bytes) + 1));
+    const gpu::Array<Bf16> out(before);
+    const CudaDevice device = stream.device();
+    REQUIRE(layer
+                .forward(device, on_gpu.read(tokens, columns), hidden.view(tokens, branches, width),
+                         out.view(tokens, branches, width),
+                         View<std::byte, 1, DeviceSpace>(workspace.data() + 1, bytes))
+                .ok());
+    REQUIRE(device.wait().ok());
+    return out.get();
+  };
+  const std::vector<Bf16> found = run(products), expected = run(loop);
+  Index far = 0;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    far += !(std::abs(to_float(found[i]) - to_float(expected[i])) <=
+             0x1p-5f * (1 + std::abs(to_float(expected[i]))));
+  CHECK(far == 0);
+  CHECK(found != before);
 }
 
 TEST_CASE("cuda projection: without a GPU a sentence, unless the weights do not fit") {

@@ -70,6 +70,38 @@ inline DemoCase torch_case(const Value& file, const Value& f) {
   return c;
 }
 
+inline std::vector<float> demo_array(const std::string& name, std::initializer_list<Index> shape,
+                                     double scale, double plus = 0) {
+  std::size_t count = 1;
+  for (const Index n : shape) count *= static_cast<std::size_t>(n);
+  return filler_floats(name, count, scale, plus);
+}
+
+/// The case of demo_module_vectors.json.
+inline DemoCase demo_case(const Value& f) {
+  DemoCase c{f["T"].integer(),      f["hc_mult"].integer(),
+             f["hidden"].integer(), f["engram_hidden"].integer(),
+             f["kernel"].integer(), f["dilation"].integer()};
+  const Index t = c.tokens, g = c.branches, d = c.width, m = c.inputs;
+  c.e = demo_array("demo/emb", {t, m}, 0.5);
+  c.hidden = demo_array("demo/hidden", {t, g, d}, 0.5);
+  c.key = demo_array("demo/key.weight", {g, d, m}, 0.5);
+  c.key_bias = demo_array("demo/key.bias", {g, d}, 0.5);
+  c.value = demo_array("demo/value.weight", {d, m}, 0.5);
+  c.value_bias = demo_array("demo/value.bias", {d}, 0.5);
+  c.norm1 = demo_array("demo/norm1", {g, d}, 0.5, 1);
+  c.norm2 = demo_array("demo/norm2", {g, d}, 0.5, 1);
+  c.conv_gain = demo_array("demo/conv.norm", {g, d}, 0.5, 1);
+  c.conv = demo_array("demo/conv.weight", {g * d, c.taps}, 0.5);
+  c.config.query_eps = c.config.key_eps = static_cast<float>(f["rms_eps_key_query"].real());
+  c.config.conv_eps = static_cast<float>(f["rms_eps_conv"].real());
+  c.config.dilation = c.dilation;
+  c.config.add_residual = false;
+  c.gates = &f["gate"];
+  c.output = &f["engram_output"];
+  return c;
+}
+
 /// The case's module over its own e, as a table of one row a token.
 struct DemoModule {
   using TableType = Table<HostStore, F32Codec>;

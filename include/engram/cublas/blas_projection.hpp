@@ -72,6 +72,16 @@ class BlasProjection {
   Status project(cudaStream_t stream, View<const Bf16, 2, DeviceSpace> e,
                  View<Bf16, 3, DeviceSpace> segments,
                  View<std::byte, 1, DeviceSpace> workspace) const noexcept;
+  /// The same on a device's stream, for DeviceLayer.
+  template <class Dev>
+    requires requires(const Dev& d) {
+      { d.stream } -> std::convertible_to<cudaStream_t>;
+    }
+  Status project(const Dev& device, View<const Bf16, 2, DeviceSpace> e,
+                 View<Bf16, 3, DeviceSpace> segments,
+                 View<std::byte, 1, DeviceSpace> workspace) const noexcept {
+    return project(device.stream, e, segments, workspace);
+  }
 
  private:
   static constexpr std::uintptr_t workspace_alignment = 256;

@@ -9,6 +9,7 @@
 #include <engram/cuda/row_cache.hpp>
 #include <engram/storage/gather.hpp>
 #include <engram/storage/store.hpp>
+#include <engram/storage/table.hpp>
 
 #include <cuda/atomic>
 
@@ -107,6 +108,24 @@ ENGRAM_HIDDEN Status cached_gather(const CudaDevice& device, RowCache& cache, co
                 cache.ref(), base.ref(), codec, rows, base.num_rows(), width, to,
                 device.error_word());
   return {};
+}
+
+/// A table that is read through a cache. Refers to both.
+template <class Store, class Codec>
+struct CachedTable {
+  RowCache* cache;
+  const Table<Store, Codec>* table;
+
+  Index num_rows() const noexcept { return table->num_rows(); }
+  Index row_width() const noexcept { return table->row_width(); }
+};
+
+/// The rows of a table that is read through a cache, as cached_gather().
+template <class Store, class Codec, class Row, class Out, class RowSpace, class OutSpace>
+ENGRAM_HIDDEN Status gather(const CudaDevice& device, const CachedTable<Store, Codec>& rows,
+                            View<Row, 2, RowSpace> row_ids, View<Out, 2, OutSpace> out) noexcept {
+  return cached_gather(device, *rows.cache, rows.table->store(), rows.table->codec(),
+                       rows.row_width(), row_ids, out);
 }
 
 ENGRAM_END_NAMESPACE

@@ -89,4 +89,36 @@ ENGRAM_HIDDEN Status quantise_rows(const Dev& device, View<Bf16, 2, DeviceSpace>
   return {};
 }
 
+/// A projection of bf16 rows that quantises them first, as DeepSeek-V4.1 does: over BlasProjection
+/// with decode_weights(), its product as released but for the order of sums. Refers to the
+/// projection.
+template <class ProjectionType>
+class QuantisedProjection {
+ public:
+  using input_type = Bf16;
+  using output_type = typename ProjectionType::output_type;
+  static constexpr bool batch_invariant = ProjectionType::batch_invariant;
+
+  explicit QuantisedProjection(const ProjectionType& products) noexcept : products_(&products) {}
+  QuantisedProjection(const ProjectionType&&) = delete;
+
+  Index input_width() const noexcept { return products_->input_width(); }
+  Index output_width() const noexcept { return products_->output_width(); }
+  Index branches() const noexcept { return products_->branches(); }
+  Index workspace_bytes() const noexcept { return products_->workspace_bytes(); }
+
+  /// As the projection's; e becomes what quantise_rows() makes of it, also where the product is
+  /// refused.
+  template <KernelDevice Dev>
+  ENGRAM_HIDDEN Status project(const Dev& device, View<Bf16, 2, DeviceSpace> e,
+                               View<output_type, 3, DeviceSpace> segments,
+                               View<std::byte, 1, DeviceSpace> workspace) const noexcept {
+    if (Status s = quantise_rows(device, e); !s.ok()) return s;
+    return products_->project(device, e, segments, workspace);
+  }
+
+ private:
+  const ProjectionType* products_;
+};
+
 ENGRAM_END_NAMESPACE

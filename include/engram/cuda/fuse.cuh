@@ -66,16 +66,7 @@ ENGRAM_HIDDEN Status fuse(const CudaDevice& device, View<Key, 3, DeviceSpace> ke
       return {};
     }
   }
-  device.for_items(PartsBody<Row>::items(tokens),
-                   PartsBody<Row>{with.marks.for_body(), with.scale.for_body(),
-                                  with.rows.for_body(), parts.for_body()});
-  device.for_items(tokens * branches,
-                   ScoreAndUpdateBody<K, V, Updated, G>{
-                       {keys.for_body(), hidden.for_body(), with.gain.for_body(), config.query_eps,
-                        config.key_eps, gate, 0, parts.for_body(), with.scale.for_body(),
-                        with.scores.for_body(), gates.for_body()},
-                       {value.for_body(), hidden.for_body(), parts.for_body(), gates.for_body(),
-                        config.add_residual, out.for_body(), with.norms.for_body()}});
+  fuse_by_warps(device, keys, value, hidden, out, config, gate, with, gates, parts);
   return {};
 }
 

@@ -4,6 +4,7 @@
 // What calls that fuse norms, gate and residual on the GPU share: their options, the checks of
 // their shapes, and the loops that only they need.
 
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/gating/fuse.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -58,7 +59,8 @@ struct ScoreAndUpdateBody {
   }
 };
 
-/// shape_mismatch (index: the extent expected) unless all arrays of a call fit together.
+/// shape_mismatch (index: the extent expected, or the stride where a call is in place) unless all
+/// arrays of a call fit together.
 template <class Key, class Value, class Hidden, class Updated, class Row>
 Status check_fusion(View<Key, 3, DeviceSpace> keys, View<Value, 2, DeviceSpace> value,
                     View<Hidden, 3, DeviceSpace> hidden, View<Updated, 3, DeviceSpace> out,
@@ -68,6 +70,10 @@ Status check_fusion(View<Key, 3, DeviceSpace> keys, View<Value, 2, DeviceSpace> 
   for (int r = 0; r < 3; ++r)
     if (keys.extent(r) != hidden.extent(r) || out.extent(r) != hidden.extent(r))
       return {Code::shape_mismatch, 0, hidden.extent(r)};
+  if (static_cast<const void*>(hidden.data()) == out.data() && tokens > 0)
+    for (int r = 0; r < 2; ++r)
+      if (hidden.stride(r) != out.stride(r) && hidden.extent(r) > 1)
+        return {Code::shape_mismatch, 0, hidden.stride(r)};
   const auto is = [](const auto& view, Index first, Index second) {
     return view.size() == 0 || (view.extent(0) == first && view.extent(1) == second);
   };
@@ -82,6 +88,30 @@ Status check_fusion(View<Key, 3, DeviceSpace> keys, View<Value, 2, DeviceSpace> 
       !is(with.norms, tokens, branches))
     return {Code::shape_mismatch, 0, branches};
   return {};
+}
+
+/// fuse() of arguments that check_fusion() has let pass, in two launches: for any types and
+/// strides.
+template <KernelDevice Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row>
+ENGRAM_HIDDEN void fuse_by_warps(const Dev& device, View<Key, 3, DeviceSpace> keys,
+                                 View<Value, 2, DeviceSpace> value,
+                                 View<Hidden, 3, DeviceSpace> hidden,
+                                 View<Updated, 3, DeviceSpace> out, const FusionConfig& config,
+                                 const G& gate, const DeviceFusion<Row>& with,
+                                 View<float, 2, DeviceSpace> gates,
+                                 View<Part, 1, DeviceSpace> parts) noexcept {
+  using K = std::remove_const_t<Key>;
+  using V = std::remove_const_t<Value>;
+  device.for_items(PartsBody<Row>::items(parts.extent(0)),
+                   PartsBody<Row>{with.marks.for_body(), with.scale.for_body(),
+                                  with.rows.for_body(), parts.for_body()});
+  device.for_items(gates.size(),
+                   ScoreAndUpdateBody<K, V, Updated, G>{
+                       {keys.for_body(), hidden.for_body(), with.gain.for_body(), config.query_eps,
+                        config.key_eps, gate, 0, parts.for_body(), with.scale.for_body(),
+                        with.scores.for_body(), gates.for_body()},
+                       {value.for_body(), hidden.for_body(), parts.for_body(), gates.for_body(),
+                        config.add_residual, out.for_body(), with.norms.for_body()}});
 }
 
 ENGRAM_END_NAMESPACE

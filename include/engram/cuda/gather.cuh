@@ -12,6 +12,7 @@
 #include <engram/storage/gather.hpp>
 #include <engram/storage/store.hpp>
 #include <engram/storage/strided_rows.hpp>
+#include <engram/storage/table.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -105,6 +106,13 @@ ENGRAM_HIDDEN Status gather(const CudaDevice& device, const Store& store, const 
                    GatherRowBody<Ref, Codec, Id, Out, ErrorWord>{
                        store.ref(), codec, rows, store.num_rows(), width, to, device.error_word()});
   return {};
+}
+
+/// The rows of a table.
+template <class Store, class Codec, class Row, class Out, class RowSpace, class OutSpace>
+ENGRAM_HIDDEN Status gather(const CudaDevice& device, const Table<Store, Codec>& table,
+                            View<Row, 2, RowSpace> row_ids, View<Out, 2, OutSpace> out) noexcept {
+  return gather(device, table.store(), table.codec(), table.row_width(), row_ids, out);
 }
 
 ENGRAM_END_NAMESPACE

@@ -4,12 +4,11 @@
 // element by element, many by the digest of all their elements. Its own main and only the floors;
 // on x86 once more with subnormal numbers flushed to zero.
 
-#include "../json_values.hpp"
+#include "../ggml_cases.hpp"
 
 #include <engram/codec/ggml_blocks.hpp>
 #include <engram/core/device.hpp>
 #include <engram/core/sha256.hpp>
-#include <engram/core/splitmix.hpp>
 
 #include <cstring>
 
@@ -76,18 +75,6 @@ std::vector<std::uint32_t> decode(const std::vector<std::byte>& bytes, Index wid
   return bits;
 }
 
-std::vector<std::byte> from_hex(const std::string& text) {
-  std::vector<std::byte> bytes;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2)
-    bytes.push_back(static_cast<std::byte>(std::strtoul(text.substr(i, 2).c_str(), nullptr, 16)));
-  return bytes;
-}
-
-void put_half(std::vector<std::byte>& block, std::int64_t at, std::int64_t half) {
-  block[static_cast<std::size_t>(at)] = static_cast<std::byte>(half & 0xFF);
-  block[static_cast<std::size_t>(at) + 1] = static_cast<std::byte>(half >> 8);
-}
-
 template <class Codec>
 void check_format(const Value& golden, const std::string& name) {
   const Value& format = golden["formats"][name.c_str()];
@@ -110,29 +97,10 @@ void check_format(const Value& golden, const std::string& name) {
     }
   }
 
-  const std::vector<std::int64_t> halves = golden["halves"].numbers();
-  const auto count = static_cast<std::int64_t>(halves.size());
-  const std::vector<std::int64_t> places = format["halves_at"].numbers();
-  std::uint64_t state = format["seed"].natural();
-  std::vector<std::byte> all;
-  const std::int64_t blocks = format["random"].integer();
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    std::vector<std::byte> block;
-    while (static_cast<Index>(block.size()) < size) {
-      const std::uint64_t word = splitmix64(state);
-      state += splitmix64_step;
-      for (int i = 0; i < 8; ++i) block.push_back(static_cast<std::byte>(word >> (8 * i)));
-    }
-    block.resize(static_cast<std::size_t>(size));
-    std::int64_t which = b;
-    for (const std::int64_t place : places) {
-      put_half(block, place, halves[static_cast<std::size_t>(which % count)]);
-      which /= count;
-    }
-    all.insert(all.end(), block.begin(), block.end());
-  }
   // One row of all blocks.
-  const std::vector<std::uint32_t> found = decode<Codec>(all, blocks * elements, name);
+  const Index width = format["random"].integer() * elements;
+  const std::vector<std::uint32_t> found =
+      decode<Codec>(random_blocks(golden, format), width, name);
   const Bytes bytes(reinterpret_cast<const std::byte*>(found.data()),
                     4 * static_cast<Index>(found.size()));
   check(sha256_hex(bytes) == format["sha256"].text, name + ": digest of all elements");

@@ -3,9 +3,7 @@
 // Constants and row ids of published models, bit for bit. Its own main and only the floors, so that
 // it runs wherever the library compiles: other processors, other flags.
 
-#include "../json_values.hpp"
-
-#include <engram/engram.hpp>
+#include "../hash_cases.hpp"
 
 #include <cstring>
 
@@ -27,26 +25,30 @@ std::vector<std::int64_t> widen(const std::vector<std::uint64_t>& numbers) {
   return {numbers.begin(), numbers.end()};
 }
 
-/// Row ids [T, L, H] of canonical ids (-1: dead) that follow a history.
+/// Row ids [T, L, H] of a case's tokens.
 template <class Row>
-std::vector<std::int64_t> rows_of(const Layout& layout, const std::vector<std::int64_t>& ids,
-                                  const std::vector<std::int64_t>& history) {
-  const auto front = make_front_end(layout, IdentityCompressor(layout.canonical_size)).value();
-  NgramState state = front.initial_state();
-  if (!history.empty()) {
-    const std::vector<std::int32_t> narrow(history.begin(), history.end());
-    if (!state_from_history(front.extractor(), View(narrow), layout.canonical_size, state).ok())
-      check(false, "history accepted");
-  }
-  std::vector<Mark> marks;
-  for (const std::int64_t id : ids) marks.push_back(id < 0 ? Mark::dead : Mark::token);
-  const auto tokens = static_cast<Index>(ids.size());
-  std::vector<Row> rows(ids.size() * layout.layers.size() *
-                        static_cast<std::size_t>(layout.columns()));
+std::vector<std::int64_t> rows_of(const HashCase& c) {
+  const auto front = make_front_end(c.layout, IdentityCompressor(c.layout.canonical_size)).value();
+  NgramState state = state_of(c, front);
+  const std::vector<Mark> marks = c.marks();
+  const Index tokens = View(c.ids).size(), layers = front.num_layers();
+  std::vector<Row> rows(static_cast<std::size_t>(tokens * layers * front.num_columns()));
   const Status status = front.address(
-      ids, state, View<Row, 3>(rows.data(), tokens, layout.layers.size(), layout.columns()), marks);
-  check(status.ok(), "address is ok");
+      c.ids, state, View<Row, 3>(rows.data(), tokens, layers, front.num_columns()), marks);
+  check(status.ok(), c.name + ": address is ok");
   return {rows.begin(), rows.end()};
+}
+
+std::vector<std::int64_t> rows_of(const Layout& layout, const std::vector<std::int64_t>& ids) {
+  return rows_of<std::int64_t>(HashCase{"", layout, ids, {}, {}});
+}
+
+/// Of all published cases.
+void row_ids(const std::string& folder) {
+  for (const HashCase& c : hash_cases(folder)) {
+    check(rows_of<std::int64_t>(c) == c.rows, c.name + ": rows");
+    check(rows_of<std::int32_t>(c) == c.rows, c.name + ": int32 rows");
+  }
 }
 
 template <class Rows>
@@ -77,17 +79,12 @@ void demo(const std::string& folder) {
     for (std::size_t l = 0; l < 2; ++l)
       check(widen(layout.layers[l].multipliers) == c["multipliers"][l].numbers(),
             name + ": multipliers");
-    const auto ids = c["compressed_ids"].numbers();
-    const auto expected = c["table_rows"].numbers();
-    check(rows_of<std::int64_t>(layout, ids, {}) == expected, name + ": rows");
-    check(rows_of<std::int32_t>(layout, ids, {}) == expected, name + ": int32 rows");
   }
 }
 
 void deepseek(const std::string& folder) {
   const Preset preset = deepseek_v41_preset();
   const Value constants = read_values(folder + "/vectors/v41_constants.json");
-  const Value golden = read_values(folder + "/vectors/v41_hash_vectors.json");
   const Layout layout = make_layout(preset.config, IdentityCompressor(99092)).value();
   check_layout(layout, constants["primes"], constants["offsets"], constants["rows"], "V4.1");
   std::vector<std::int64_t> multipliers;
@@ -105,16 +102,8 @@ void deepseek(const std::string& folder) {
     for (const Value& raw : generators[i]["first_raw_u64"].items)
       check(random.next() == raw.natural(), "V4.1: raw draws of layer " + generators.keys[i]);
   }
-  for (const Value& c : golden["cases"].items) {
-    const std::string name = "V4.1: " + c["name"].text;
-    const auto ids = c["compressed_ids"].numbers();
-    const auto history = c["history"].numbers();
-    const auto expected = c["expected_rows"].numbers();
-    check(rows_of<std::int64_t>(layout, ids, history) == expected, name);
-    check(rows_of<std::int32_t>(layout, ids, history) == expected, name + ", int32");
-  }
   // Published digests of the original program's output for token ids 0 and 3.
-  const auto rows = rows_of<std::int64_t>(layout, {0, 3}, {});
+  const auto rows = rows_of(layout, {0, 3});
   check(digest_int64(rows) == "f5a64799492bea90bc6d87f0cb8a67bb983441e1cd9c12ec2e7b8df6cbcfee1d",
         "V4.1: digest of both layers");
   std::vector<std::int64_t> layer[2];
@@ -139,8 +128,7 @@ void miniature() {
         "miniature: primes of layer 1");
   check(widen(layout.layers[1].moduli) == std::vector<std::int64_t>{97, 101, 103, 107, 109, 113},
         "miniature: primes of layer 4");
-  const auto rows =
-      rows_of<std::int64_t>(layout, {2, 17, 47, 13, 32, 59, 39, 29, 42, 31, 36, 6}, {});
+  const auto rows = rows_of(layout, {2, 17, 47, 13, 32, 59, 39, 29, 42, 31, 36, 6});
   // Index-weighted checksums, [T][L][H] order, weights from 1.
   std::int64_t all = 0;
   std::int64_t first = 0;
@@ -168,28 +156,14 @@ void qwen(const std::string& folder) {
   check(stored_rows(layout.layers[0].rows, preset.config.row_multiple) ==
             golden["stored_rows"].integer(),
         "Qwen: stored rows");
-  for (const Value& c : golden["cases"].items)
-    check(rows_of<std::int64_t>(layout, c["token_ids"].numbers(), c["history"].numbers()) ==
-              c["expected_rows"].numbers(),
-          "Qwen: rows");
 }
 
-/// The paper's hash by hand: vocabulary 1000, pad 2, ids 5, 7, 11.
+/// The multipliers of the hash that hash_cases.hpp works out by hand.
 void by_hand() {
   std::uint64_t m[3];
   numpy_multipliers(0, 1, 1000, m, 3);
   check(m[0] == 7593627661414631 && m[1] == 479593001838623 && m[2] == 3563315849468963,
         "by hand: multipliers");
-  AddressingConfig config;
-  config.max_ngram_size = 3;
-  config.n_head_per_ngram = 1;
-  config.layer_ids = {1};
-  config.modulus_rule = ModulusRule::explicit_values;
-  config.moduli = {646403, 646537};
-  const Layout layout = make_layout(config, IdentityCompressor(1000)).value();
-  const std::vector<std::int64_t> expected = {203567,          646403 + 435964, 587006,
-                                              646403 + 468516, 359003,          646403 + 211635};
-  check(rows_of<std::int64_t>(layout, {5, 7, 11}, {}) == expected, "by hand: rows");
 }
 
 /// NumPy's own draws for many seeds, layers and vocabularies (tests/oracle/numpy_draws.py).
@@ -229,6 +203,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::string folder = argv[1];
+  row_ids(folder);
   demo(folder);
   deepseek(folder);
   miniature();

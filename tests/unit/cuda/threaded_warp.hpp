@@ -150,7 +150,7 @@ struct ThreadedDevice {
     });
   }
   bool agree(bool yes) const { return yes; }
-  void wait() const {}
+  engram::Status wait() const { return {}; }
   Reports error_word() const { return errors; }
 };
 static_assert(engram::KernelDevice<ThreadedDevice>);

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// EngramLayer on a GPU: row ids in, hidden state out, in one call on the caller's stream. The rows
+// can be read before, beside other work: gather(), then apply().
+
+#include <engram/cuda/convolve.hpp>
+#include <engram/cuda/device_projection.hpp>
+#include <engram/gating/segments.hpp>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// FusionWeights in the GPU's memory.
+struct DeviceFusionWeights {
+  View<const float, 2, DeviceSpace> gain;       ///< [G, D] (multiply_gains), or empty: 1
+  View<const float, 2, DeviceSpace> conv_gain;  ///< [G, D], or empty: 1
+  View<const float, 3, DeviceSpace> conv;  ///< [taps, G, D] (transpose_conv); empty: no convolution
+};
+
+/// FusionOptions in the GPU's memory. An empty view is left out.
+///
+/// Start: int32 or int64.
+template <class Start = std::int32_t>
+struct DeviceFusionOptions {
+  View<const Mark, 1, DeviceSpace> marks;             ///< [T] dead and padding pass through
+  View<const float, 1, DeviceSpace> scale;            ///< [T] factor of each token's gates
+  View<const Start, 1, DeviceSpace> sequence_starts;  ///< [S + 1]; empty: one sequence
+  View<float, 2, DeviceSpace> conv_state;  ///< [S, conv_state_size], needed with a convolution
+  View<float, 2, DeviceSpace> scores;      ///< [T, G] written: the score before the gate
+  View<float, 2, DeviceSpace> gates;       ///< [T, G] written: the factor of the value
+  View<float, 2, DeviceSpace> norms;       ///< [T, G] written: norm of what was added
+
+  Index sequences() const noexcept {
+    return sequence_starts.extent(0) == 0 ? 1 : sequence_starts.extent(0) - 1;
+  }
+};
+
+/// The gather() of a table, found where a layer is called. Within DeviceLayer the name is its own.
+template <KernelDevice Dev, class TableType, class Row, class Out>
+ENGRAM_HIDDEN Status gather_from(const Dev& device, const TableType& table,
+                                 View<const Row, 2, DeviceSpace> rows,
+                                 View<Out, 2, DeviceSpace> out) noexcept {
+  return gather(device, table, rows, out);
+}
+
+/// A table, a projection and a gate on a GPU, composed. Holds pointers to the first two and views
+/// of the weights, owns nothing; const calls may run at the same time, on streams and with
+/// workspaces of their own.
+///
+/// A table is what `gather(device, table, rows, e)` reads: Table<DeviceStore, Codec>,
+/// Table<PinnedStore, Codec> (cuda/gather.cuh) or a CachedTable (cuda/cached_gather.cuh), or the
+/// caller's own with `row_width()`. What those headers launch must be seen where the layer is
+/// called.
+///
+/// Arguments that several calls share, all in memory of the GPU:
+///   rows       [T, H] int32 or int64, H * row width = M.
+///   e          [T, M] of the projection's input type, dense.
+///   hidden     [T, G, D] float, Bf16 or F16, token and branch strides free.
+///   out        [T, G, D] of the same type; may be `hidden` itself, else must not overlap it.
+///   workspace  workspace_bytes(T, S) bytes, any alignment, contents irrelevant.
+/// All tokens of a call at once, unlike EngramLayer: a long prompt is given in chunks, and the
+/// convolution's states carry it on.
+/// On any status but ok, `out` and the states are as they were:
+///   shape_mismatch   extents disagree (index: the extent expected)
+///   workspace_small  (index: bytes needed)
+///   invalid_config   a convolution of more than 64 taps or of a dilation below 1
+///   or what table and projection say
+/// and device.wait() says bad_row and bad_sequence, see gather() and fuse().
+/// No allocation and no waiting; can be captured where the projection can.
+template <class TableType, class ProjectionType, class GateType>
+class DeviceLayer {
+  static_assert(check_device_projection<ProjectionType>());
+  static_assert(check_gate<GateType>());
+  using In = typename ProjectionType::input_type;
+  using Out = typename ProjectionType::output_type;
+
+ public:
+  DeviceLayer(TableType& table, const ProjectionType& projection,
+              const DeviceFusionWeights& weights, const FusionConfig& config,
+              GateType gate = {}) noexcept
+      : table_(&table), projection_(&projection), weights_(weights), config_(config), gate_(gate) {}
+
+  /// A projection that ends with the statement would be gone at the first call.
+  DeviceLayer(TableType&, const ProjectionType&&, const DeviceFusionWeights&, const FusionConfig&,
+              GateType = {}) = delete;
+
+  Index branches() const noexcept { return projection_->branches(); }
+  Index width() const noexcept { return projection_->output_width(); }
+  /// Floats of one sequence's convolution state; 0 without a convolution.
+  Index conv_state_size() const noexcept {
+    return engram::conv_state_size(weights_.conv.extent(0), config_.dilation, branches(), width());
+  }
+
+  /// ok, or invalid_config and why table, projection and weights do not fit together.
+  Result<void> check() const {
+    const Index row = table_->row_width(), inputs = projection_->input_width();
+    if (row < 1 || inputs % row != 0)
+      return fail(Code::invalid_config,
+                  {"layer: the projection takes ", inputs,
+                   " elements a token, not a multiple of the table's row of ", row});
+    const FusionWeights shapes{weights_.gain.for_body(), weights_.conv_gain.for_body(),
+                               weights_.conv.for_body()};
+    if (const std::string fault = fusion_fault(shapes, config_, branches(), width());
+        !fault.empty())
+      return fail(Code::invalid_config, {"layer: ", fault});
+    return {};
+  }
+
+  /// Bytes of workspace for calls of T tokens in S sequences, and of fewer.
+  Index workspace_bytes(Index tokens, Index sequences = 1) const noexcept {
+    return static_cast<Index>(Workspace::bytes_for<In>(tokens * projection_->input_width()) +
+                              Workspace::bytes_for<Out>(tokens * outputs()) +
+                              Workspace::bytes_for<float>(tokens * branches()) +
+                              Workspace::bytes_for<Part>(tokens) +
+                              Workspace::bytes_for<std::byte>(projection_->workspace_bytes()) +
+                              Workspace::bytes_for<std::byte>(conv_bytes(tokens, sequences)));
+  }
+
+  /// Rows to elements, for apply(): on another stream, when the tokens are known.
+  template <KernelDevice Dev, class Row>
+  ENGRAM_HIDDEN Status gather(const Dev& device, View<Row, 2, DeviceSpace> rows,
+                              View<In, 2, DeviceSpace> e) const noexcept {
+    if (e.extent(1) != projection_->input_width())
+      return {Code::shape_mismatch, 0, projection_->input_width()};
+    const View<const std::remove_const_t<Row>, 2, DeviceSpace> ids = rows;
+    return gather_from(device, *table_, ids, e);
+  }
+
+  /// Elements to the new hidden state. Rewrites e where the projection quantises its inputs.
+  ///
+  /// rows  of the elements, or empty: a token whose rows are -1 passes through.
+  template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start = std::int32_t>
+  ENGRAM_HIDDEN Status apply(const Dev& device, View<In, 2, DeviceSpace> e,
+                             View<Row, 2, DeviceSpace> rows, View<Hidden, 3, DeviceSpace> hidden,
+                             View<Updated, 3, DeviceSpace> out,
+                             View<std::byte, 1, DeviceSpace> workspace,
+                             const DeviceFusionOptions<Start>& options = {}) const noexcept {
+    const Index tokens = hidden.extent(0);
+    const Index needed = workspace_bytes(tokens, options.sequences());
+    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+    return update(device, e, rows, hidden, out, take(workspace, tokens, options.sequences()),
+                  options);
+  }
+
+  /// Everything: rows to the new hidden state.
+  template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start = std::int32_t>
+  ENGRAM_HIDDEN Status forward(const Dev& device, View<Row, 2, DeviceSpace> rows,
+                               View<Hidden, 3, DeviceSpace> hidden,
+                               View<Updated, 3, DeviceSpace> out,
+                               View<std::byte, 1, DeviceSpace> workspace,
+                               const DeviceFusionOptions<Start>& options = {}) const noexcept {
+    const Index tokens = hidden.extent(0);
+    const Index needed = workspace_bytes(tokens, options.sequences());
+    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+    const Scratch scratch = take(workspace, tokens, options.sequences());
+    if (rows.extent(0) != tokens) return {Code::shape_mismatch, 0, tokens};
+    if (Status s = gather(device, rows, scratch.e); !s.ok()) return s;
+    return update(device, scratch.e, rows, hidden, out, scratch, options);
+  }
+
+ private:
+  template <class E, int Rank>
+  using Seen = View<E, Rank, DeviceSpace>;
+
+  struct Scratch {
+    Seen<In, 2> e;
+    Seen<Out, 3> segments;
+    Seen<float, 2> gates;
+    Seen<Part, 1> parts;
+    Seen<std::byte, 1> projection, conv;
+  };
+
+  Index outputs() const noexcept { return (branches() + 1) * width(); }
+  Index conv_bytes(Index tokens, Index sequences) const noexcept {
+    return weights_.conv.size() == 0 ? 0 : conv_workspace_bytes(tokens, branches(), sequences);
+  }
+  Scratch take(View<std::byte, 1, DeviceSpace> workspace, Index tokens,
+               Index sequences) const noexcept {
+    Workspace memory(workspace.for_body());
+    Scratch s;
+    const Index inputs = projection_->input_width(), conv = conv_bytes(tokens, sequences);
+    s.e = Seen<In, 2>(memory.take<In>(tokens * inputs), tokens, inputs);
+    s.segments =
+        Seen<Out, 3>(memory.take<Out>(tokens * outputs()), tokens, branches() + 1, width());
+    s.gates = Seen<float, 2>(memory.take<float>(tokens * branches()), tokens, branches());
+    s.parts = Seen<Part, 1>(memory.take<Part>(tokens), tokens);
+    const Index products = projection_->workspace_bytes();
+    s.projection = Seen<std::byte, 1>(memory.take<std::byte>(products), products);
+    s.conv = Seen<std::byte, 1>(memory.take<std::byte>(conv), conv);
+    return s;
+  }
+
+  template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start>
+  ENGRAM_HIDDEN Status update(const Dev& device, Seen<In, 2> e, Seen<Row, 2> rows,
+                              Seen<Hidden, 3> hidden, Seen<Updated, 3> out, const Scratch& scratch,
+                              const DeviceFusionOptions<Start>& o) const noexcept {
+    const Seen<float, 2> gates = o.gates.size() != 0 ? o.gates : scratch.gates;
+    DeviceFusion<std::remove_const_t<Row>> with;
+    with.gain = weights_.gain;
+    with.marks = o.marks;
+    with.scale = o.scale;
+    with.rows = rows;
+    with.scores = o.scores;
+    with.norms = o.norms;
+    const auto keys = keys_of(scratch.segments);
+    const auto value = value_of(scratch.segments);
+    DeviceConv<Start> conv;
+    conv.weights = weights_.conv;
+    conv.gain = weights_.conv_gain;
+    conv.starts = o.sequence_starts;
+    conv.states = o.conv_state;
+    const bool has_conv = weights_.conv.size() != 0;
+    if (e.extent(0) != hidden.extent(0)) return {Code::shape_mismatch, 0, hidden.extent(0)};
+    if (Status s = check_fusion(keys, value, hidden, out, with, gates, scratch.parts); !s.ok())
+      return s;
+    if (has_conv)
+      if (Status s = check_conv(conv, config_.dilation, hidden.extent(0), branches(), width(),
+                                scratch.conv);
+          !s.ok())
+        return s;
+    if (Status s = projection_->project(device, e, scratch.segments, scratch.projection); !s.ok())
+      return s;
+    return has_conv
+               ? fuse(device, keys, value, hidden, out, config_, gate_, with, conv, gates,
+                      scratch.parts, scratch.conv)
+               : fuse(device, keys, value, hidden, out, config_, gate_, with, gates, scratch.parts);
+  }
+
+  TableType* table_;
+  const ProjectionType* projection_;
+  DeviceFusionWeights weights_;
+  FusionConfig config_;
+  GateType gate_;
+};
+
+template <class T, class P>
+DeviceLayer(T&, const P&, const DeviceFusionWeights&, const FusionConfig&)
+    -> DeviceLayer<T, P, SignedSqrtGate>;
+
+ENGRAM_END_NAMESPACE

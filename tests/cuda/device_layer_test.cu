@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A whole layer on the GPU beside the CPU's: from each kind of table, through the plain
+// projection, captured and replayed, and with its rows read on a second stream.
+#include "gpu.hpp"
+
+#include <engram/cuda/cached_gather.cuh>
+#include <engram/cuda/device_layer.hpp>
+#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/fuse.cuh>
+#include <engram/cuda/gather.cuh>
+#include <engram/cuda/pinned_store.hpp>
+#include <layer_case.hpp>
+
+#include <cmath>
+
+using namespace engram;
+using gpu::at;
+using layer_case::Case;
+
+namespace {
+
+void check_near(const std::vector<float>& found, const std::vector<float>& expected) {
+  REQUIRE(found.size() == expected.size());
+  Index far = 0;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    far += !(std::abs(found[i] - expected[i]) <= 2e-5f * (1 + std::abs(expected[i])));
+  CHECK(far == 0);
+}
+
+void check_results(const layer_case::Results& found, const layer_case::Results& expected) {
+  check_near(found.out, expected.out);
+  check_near(found.gates, expected.gates);
+  check_near(found.scores, expected.scores);
+  check_near(found.norms, expected.norms);
+  check_near(found.state, expected.state);
+}
+
+template <class TableType>
+void check_layer(const Case& c, TableType& table) {
+  gpu::Arrays memory;
+  layer_case::OnDevice<gpu::Arrays> on(c, memory);
+  const DeviceLayer layer(table, on.projection, on.weights, c.config);
+  REQUIRE(layer.check().ok());
+  gpu::OwnStream stream;
+  const CudaDevice device = stream.device();
+  REQUIRE(layer
+              .forward(device, on.rows, on.hidden, on.out,
+                       on.workspace(layer.workspace_bytes(c.shape.tokens, c.shape.sequences)),
+                       on.options)
+              .ok());
+  REQUIRE(device.wait().ok());
+  check_results(on.results(), layer_case::on_cpu(c));
+}
+
+bool always(Index) { return true; }
+
+using HbmTable = Table<DeviceStore, F32Codec>;
+HbmTable hbm_table(const Case& c) {
+  return HbmTable::make(DeviceStore::copy_of(c.store(), always).value(), {}, c.shape.row_width)
+      .value();
+}
+
+}  // namespace
+
+TEST_CASE("cuda layer: rows to the new hidden state, from each kind of table") {
+  if (!gpu::is_here()) return;
+  std::uint64_t seed = 0;
+  for (const layer_case::Shape& shape : {layer_case::Shape{9, 2, 33, 3, 8, 3, 2},
+                                         {300, 4, 256, 4, 32, 4, 5},
+                                         {5, 1, 64, 2, 20, 0, 1},
+                                         {1, 4, 1024, 2, 64, 2, 1}}) {
+    INFO(shape.tokens << " tokens, " << shape.taps << " taps");
+    const Case c(++seed, shape);
+    HbmTable hbm = hbm_table(c);
+    check_layer(c, hbm);
+    using PinnedTable = Table<PinnedStore, F32Codec>;
+    PinnedTable pinned =
+        PinnedTable::make(PinnedStore::make(c.store(), always).value(), {}, shape.row_width)
+            .value();
+    check_layer(c, pinned);
+    RowCache cache =
+        RowCache::make({Case::table_rows, pinned.store().row_bytes(), 0}, Index{1} << 20).value();
+    CachedTable cached{&cache, &pinned};
+    check_layer(c, cached);
+    check_layer(c, cached);  // its rows are there
+  }
+}
+
+TEST_CASE("cuda layer: a captured call, replayed with other rows, streams and states") {
+  if (!gpu::is_here()) return;
+  const layer_case::Shape shape{17, 2, 128, 3, 16, 3, 2};
+  const Case first(1, shape);
+  HbmTable table = hbm_table(first);
+  gpu::Arrays memory;
+  layer_case::OnDevice<gpu::Arrays> on(first, memory);
+  const DeviceLayer layer(table, on.projection, on.weights, first.config);
+  const auto workspace = on.workspace(layer.workspace_bytes(17, 2));
+  gpu::OwnStream stream;
+  const auto call = [&](const CudaDevice& device) {
+    CHECK(layer.forward(device, on.rows, on.hidden, on.out, workspace, on.options).ok());
+  };
+  call(stream.device());
+  REQUIRE(stream.device().wait().ok());
+  const cudaGraphExec_t graph = stream.captured(call);
+  for (std::uint64_t replay = 0; replay < 72; ++replay) {
+    INFO("replay " << replay);
+    Case c = first;
+    const Case other(100 + replay, shape);
+    c.rows = other.rows;
+    c.hidden = other.hidden;
+    c.state = other.state;
+    c.marks = other.marks;
+    c.starts = other.starts;
+    memory.set(on.rows.data(), c.rows);
+    memory.set(on.hidden.data(), c.hidden);
+    memory.set(on.options.conv_state.data(), c.state);
+    memory.set(const_cast<Mark*>(on.options.marks.data()), c.marks);
+    memory.set(const_cast<std::int32_t*>(on.options.sequence_starts.data()), c.starts);
+    stream.replay(graph);
+    REQUIRE(stream.device().wait().ok());
+    check_results(on.results(), layer_case::on_cpu(c));
+  }
+  (void)cudaGraphExecDestroy(graph);
+}
+
+TEST_CASE("cuda layer: rows read on a second stream have the bits of one call") {
+  if (!gpu::is_here()) return;
+  const Case c(3, {64, 2, 128, 3, 16, 3, 2});
+  HbmTable table = hbm_table(c);
+  gpu::Arrays memory;
+  layer_case::OnDevice<gpu::Arrays> whole(c, memory), halves(c, memory);
+  const DeviceLayer layer(table, whole.projection, whole.weights, c.config);
+  gpu::OwnStream main, side;
+  const Index bytes = layer.workspace_bytes(64, 2);
+  REQUIRE(layer
+              .forward(main.device(), whole.rows, whole.hidden, whole.out, whole.workspace(bytes),
+                       whole.options)
+              .ok());
+  REQUIRE(main.device().wait().ok());
+  cudaEvent_t there = nullptr;
+  REQUIRE(cudaEventCreateWithFlags(&there, cudaEventDisableTiming) == cudaSuccess);
+  REQUIRE(layer.gather(side.device(), halves.rows, halves.e).ok());
+  REQUIRE(cudaEventRecord(there, side.device().stream) == cudaSuccess);
+  REQUIRE(cudaStreamWaitEvent(main.device().stream, there, 0) == cudaSuccess);
+  REQUIRE(layer
+              .apply(main.device(), halves.e, halves.rows, halves.hidden, halves.out,
+                     halves.workspace(bytes), halves.options)
+              .ok());
+  REQUIRE(main.device().wait().ok());
+  REQUIRE(side.device().wait().ok());
+  (void)cudaEventDestroy(there);
+  CHECK(gpu::same_bits(whole.results().out, halves.results().out));
+  CHECK(gpu::same_bits(whole.results().state, halves.results().state));
+}
