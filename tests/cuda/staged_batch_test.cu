@@ -30,7 +30,7 @@ struct Staged {
   GatedStore base{500, width, width / 32, gate};
   Store store{base};
   PinnedMemory pinned = PinnedMemory::make(Batch::pinned_bytes(store, count)).value();
-  DeviceMemory memory = DeviceMemory::make(Batch::device_bytes(store, count)).value();
+  DeviceMemory memory = DeviceMemory::make(Batch::device_bytes(store, count, 2 * count)).value();
   std::unique_ptr<Batch> batch =
       Batch::make(store, {}, width, count, pinned.view(), memory.view()).value();
   gpu::Array<Bf16> out{std::vector<Bf16>(at(count * width), to_bf16(-9))};
@@ -83,6 +83,7 @@ TEST_CASE("cuda staged batch: a captured step, launched before its rows, replaye
     REQUIRE(s.batch->is_taken());
     REQUIRE(gpu::same_bits(s.out.get(), Staged::expected(ids)));
   }
+  CHECK(s.batch->counts().hits > s.batch->counts().misses);
   (void)cudaGraphExecDestroy(graph);
 }
 

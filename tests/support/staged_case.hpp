@@ -18,6 +18,8 @@ struct Latch {
   std::condition_variable changed;
   bool is_open = true;
   Status status;
+  Index rows_read = 0;
+  std::uint64_t edition = 0;  ///< of the rows
 
   void set(bool open, Status gives = {}) {
     const std::lock_guard lock(mutex);
@@ -28,8 +30,9 @@ struct Latch {
 };
 
 /// Byte b of row r: r * 7 + b, in the bits of a small e4m3 number; scales near 1.
-inline std::byte byte_of(Index row, Index b, Index codes) {
-  return static_cast<std::byte>(b < codes ? (row * 7 + b) % 120 : 125 + row % 4);
+inline std::byte byte_of(Index row, Index b, Index codes, std::uint64_t edition = 0) {
+  return static_cast<std::byte>(b < codes ? (row * 7 + b + static_cast<Index>(edition)) % 120
+                                          : 125 + row % 4);
 }
 
 class GatedStore {
@@ -40,6 +43,7 @@ class GatedStore {
   Index num_rows() const noexcept { return rows_; }
   Index row_bytes() const noexcept { return codes_; }
   Index scale_bytes() const noexcept { return scales_; }
+  std::uint64_t generation() const noexcept { return gate_->edition; }
 
   class Reader {
    public:
@@ -57,7 +61,9 @@ class GatedStore {
       const Index each = store_->codes_ + store_->scales_;
       for (Index i = 0; i < rows_.extent(0); ++i)
         for (Index b = 0; b < each; ++b)
-          bytes_(i * each + b) = byte_of(to_integer(rows_(i)), b, store_->codes_);
+          bytes_(i * each + b) =
+              byte_of(to_integer(rows_(i)), b, store_->codes_, store_->gate_->edition);
+      store_->gate_->rows_read += rows_.extent(0);
       finish_ticket(ticket, store_->gate_->status);
       return ticket.status;
     }

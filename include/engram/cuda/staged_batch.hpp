@@ -11,13 +11,16 @@
 //                                            ...
 //
 // take() may be launched before plan(). Each take() ends one turn: with the batch that was
-// submitted for it, or without. Two StagedBatches, one for this step and one for the next, are a
-// ring of two.
+// submitted for it, or without. Rows stay in the GPU's memory while there is room, and are not read
+// again. Two StagedBatches, one for this step and one for the next, are a ring of two.
 
 #include <engram/cuda/kernel_device.hpp>
+#include <engram/cuda/resident_rows.hpp>
 #include <engram/cuda/shared_word.hpp>
 #include <engram/layer/fetch_batch.hpp>
 #include <engram/storage/strided_rows.hpp>
+
+#include <algorithm>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -26,13 +29,21 @@ struct StagingControl {
   std::uint32_t arrived = 0;   ///< of the batch that was submitted last: 1 rows are there, 2 failed
   std::uint32_t turn = 0;      ///< which take() it is for; written after `arrived` became 0
   std::uint32_t finished = 0;  ///< turns that are over; the GPU's
+  std::uint32_t taken = 0;     ///< the last turn that got its batch; the GPU's
   Index ids = 0;               ///< of the batch, T * L * H
-  Index rows = 0;              ///< distinct ones
+  Index rows = 0;              ///< distinct ones that were not in the GPU's memory
 };
 
-/// Rows of the batch that the GPU has taken, in its own memory; 0: none could be.
+/// Whether the GPU has the batch of this turn, and how many rows came with it; in its own memory.
 struct StagedState {
   Index rows = 0;
+  bool is_there = false;
+};
+
+/// Distinct rows of the batches that were planned.
+struct StagedCounts {
+  std::uint64_t hits = 0;    ///< in the GPU's memory already
+  std::uint64_t misses = 0;  ///< asked of the store
 };
 
 /// Waits for the batch of this turn. What is not there in time, failed or of another size is
@@ -61,6 +72,7 @@ struct AwaitBatchBody {
       }
       const bool fits = arrived == 1 && control->ids == ids;
       state->rows = fits ? control->rows : 0;
+      state->is_there = fits;
       if (arrived == 0)
         errors.report(Code::busy, 0);
       else if (arrived != 1)
@@ -71,21 +83,22 @@ struct AwaitBatchBody {
   }
 };
 
-/// A row from page-locked memory to where kernels read it best.
+/// A row from page-locked memory to its slot.
 struct TakeRowBody {
   const std::byte* from;
   Index bytes;
+  const std::int64_t* slots;
   std::byte* to;
   Index stride;
 
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index row) const noexcept {
-    lanes.copy(to + row * stride, from + row * bytes, bytes);
+    lanes.copy(to + slots[row] * stride, from + row * bytes, bytes);
   }
 };
 
-/// Which row each of 32 ids asks for; -1 where no row could be taken.
+/// The slot of the row that each of 32 ids asks for; -1 where the batch is not there.
 struct TakePlacesBody {
   const StagedState* state;
   const std::int32_t* from;
@@ -97,19 +110,23 @@ struct TakePlacesBody {
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index first = item * 32, left = count - first;
     lanes.each(left < 32 ? left : 32,
-               [&](Index l) { to[first + l] = state->rows > 0 ? from[first + l] : -1; });
+               [&](Index l) { to[first + l] = state->is_there ? from[first + l] : -1; });
   }
 };
 
 /// Ends the turn: the host may use the page-locked memory again.
 struct FinishTurnBody {
   StagingControl* control;
+  const StagedState* state;
 
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index) const noexcept {
-    lanes.each(
-        1, [&](Index) { store_shared(&control->finished, load_shared(&control->finished) + 1); });
+    lanes.each(1, [&](Index) {
+      const std::uint32_t turn = load_shared(&control->finished) + 1;
+      if (state->is_there) store_shared(&control->taken, turn);
+      store_shared(&control->finished, turn);
+    });
   }
 };
 
@@ -139,18 +156,21 @@ class StagedBatch {
     return static_cast<Index>(Workspace::bytes_for<StagingControl>(1) +
                               Workspace::bytes_for<std::byte>(batch));
   }
-  /// Bytes of the GPU for them.
-  static Index device_bytes(const Store& store, Index ids) noexcept {
+  /// Bytes of the GPU for them, with room for `rows` rows that stay there; at least `ids`.
+  static Index device_bytes(const Store& store, Index ids, Index rows) noexcept {
     return static_cast<Index>(Workspace::bytes_for<StagedState>(1) +
                               Workspace::bytes_for<std::int32_t>(ids) +
                               Workspace::bytes_for<std::byte>(
-                                  ids * device_stride(store.row_bytes() + store.scale_bytes())));
+                                  rows * device_stride(store.row_bytes() + store.scale_bytes())));
+  }
+  static Index device_bytes(const Store& store, Index ids) noexcept {
+    return device_bytes(store, ids, ids);
   }
 
   /// pinned  [>= pinned_bytes(store, most_ids)], at the same address for host and GPU.
-  /// gpu     [>= device_bytes(store, most_ids)].
+  /// gpu     [>= device_bytes(store, most_ids)]: as many rows stay there as have room.
   ///
-  /// Fails as FetchBatch::make().
+  /// Fails as FetchBatch::make(), and as ResidentRows::make().
   static Result<std::unique_ptr<StagedBatch>> make(const Store& store, Codec codec, Index row_width,
                                                    Index most_ids,
                                                    View<std::byte, 1, PinnedSpace> pinned,
@@ -171,22 +191,49 @@ class StagedBatch {
     auto batch = FetchBatch<Store, Codec>::make(
         store, codec, row_width, most_ids, View<std::byte, 1>(memory.take<std::byte>(0), bytes));
     if (!batch.ok()) return batch.failure();
-    return std::unique_ptr<StagedBatch>(
-        new StagedBatch(std::move(batch.value()), store, codec, row_width, most_ids, control, gpu));
+    const Index stride = device_stride(store.row_bytes() + store.scale_bytes());
+    const Index slots = std::min({most_ids + (gpu.size() - least) / stride,
+                                  std::max(most_ids, store.num_rows()), Index{INT32_MAX} - 1});
+    auto resident = ResidentRows::make(store.num_rows(), slots);
+    if (!resident.ok()) return resident.failure();
+    return std::unique_ptr<StagedBatch>(new StagedBatch(std::move(batch.value()),
+                                                        std::move(resident.value()), store, codec,
+                                                        row_width, most_ids, control, gpu));
   }
 
   StagedBatch(const StagedBatch&) = delete;
 
   /// As FetchBatch::plan(), and busy while the batch before was not taken. Waits for rows that came
-  /// too late for theirs.
+  /// too late for theirs. A store that was opened again is seen by its generation().
   template <class Row>
   Status plan(View<Row, 3> rows, View<const Index, 1> first_rows) noexcept {
     if (!is_taken()) return {Code::busy, 0, 1};
     (void)batch_.wait();
+    settle();
+    if constexpr (HasGeneration<Store>)
+      if (generation_ != store_->generation()) clear();
     const Status status = batch_.plan(rows, first_rows);
     is_planned_ = status.ok();
+    if (!is_planned_) return status;
+    const Index all = batch_.unique_rows();
+    batch_.relocate(resident_);
+    const Index missing = batch_.unique_rows();
+    counts_.hits += static_cast<std::uint64_t>(all - missing);
+    counts_.misses += static_cast<std::uint64_t>(missing);
+    is_settled_ = false;
     return status;
   }
+  /// Forgets the rows in the GPU's memory: after the store's were changed. Between a take() that is
+  /// over and plan().
+  void clear() noexcept {
+    settle();
+    resident_.clear();
+    if constexpr (HasGeneration<Store>) generation_ = store_->generation();
+  }
+  /// Rows that the GPU's memory has room for.
+  Index num_slots() const noexcept { return resident_.num_slots(); }
+  /// Of all plans since make().
+  const StagedCounts& counts() const noexcept { return counts_; }
   /// As FetchBatch::submit(), for the first take() that has not ended. Busy, and nothing happens,
   /// unless plan() was ok since the last submit(). A batch that the store refuses has failed:
   /// take() says io.
@@ -210,6 +257,7 @@ class StagedBatch {
   }
   /// Gives up a batch for which no take() was launched.
   void discard() noexcept {
+    settle();
     batch_.discard();
     is_planned_ = false;
     turn_ = load_shared(&control_->finished);
@@ -238,9 +286,9 @@ class StagedBatch {
                             control_, state_, ids, static_cast<std::uint64_t>(timeout) * 1000,
                             device.error_word()});
     device.for_items_up_to(ids, &state_->rows,
-                           TakeRowBody{batch_memory_, row_bytes_, rows_, stride_});
+                           TakeRowBody{batch_memory_, row_bytes_, arrivals_, rows_, stride_});
     device.for_items((ids + 31) / 32, TakePlacesBody{state_, places_memory_, places_, ids});
-    device.for_items(1, FinishTurnBody{control_});
+    device.for_items(1, FinishTurnBody{control_, state_});
     return {};
   }
 
@@ -265,34 +313,53 @@ class StagedBatch {
   }
 
  private:
-  StagedBatch(FetchBatch<Store, Codec> batch, const Store& store, Codec codec, Index row_width,
-              Index most_ids, StagingControl* control, View<std::byte, 1, DeviceSpace> gpu)
-      : batch_(std::move(batch)),
+  StagedBatch(FetchBatch<Store, Codec> batch, ResidentRows resident, const Store& store,
+              Codec codec, Index row_width, Index most_ids, StagingControl* control,
+              View<std::byte, 1, DeviceSpace> gpu)
+      : store_(&store),
+        batch_(std::move(batch)),
+        resident_(std::move(resident)),
         codec_(codec),
         row_width_(row_width),
         most_ids_(most_ids),
         row_bytes_(store.row_bytes() + store.scale_bytes()),
         stride_(device_stride(store.row_bytes() + store.scale_bytes())),
-        shape_{most_ids, store.row_bytes(), store.scale_bytes()},
+        shape_{resident_.num_slots(), store.row_bytes(), store.scale_bytes()},
         control_(control),
         batch_memory_(batch_.row_bytes().data()),
+        arrivals_(batch_.arrivals().data()),
         places_memory_(batch_.places().data()) {
     *control_ = {};
     Workspace memory(gpu.for_body());
     state_ = memory.take<StagedState>(1);
     places_ = memory.take<std::int32_t>(most_ids);
-    rows_ = memory.take<std::byte>(most_ids * stride_);
+    rows_ = memory.take<std::byte>(shape_.num_rows * stride_);
+    if constexpr (HasGeneration<Store>) generation_ = store.generation();
   }
 
+  /// Rows that were planned and did not come to the GPU are not there.
+  void settle() noexcept {
+    if (is_settled_) return;
+    is_settled_ = true;
+    if (!is_planned_ && load_shared(&control_->taken) == turn_) return;
+    for (Index i = 0; i < batch_.arrivals().size(); ++i) resident_.remove(batch_.arrivals()(i));
+  }
+
+  const Store* store_;
   FetchBatch<Store, Codec> batch_;
+  ResidentRows resident_;
   Codec codec_;
   Index row_width_, most_ids_, row_bytes_, stride_;
   RowShape shape_;
   StagingControl* control_;
   const std::byte* batch_memory_;
+  const std::int64_t* arrivals_;
   const std::int32_t* places_memory_;
   std::uint32_t turn_ = 0;  // that the last batch was for
   bool is_planned_ = false;
+  bool is_settled_ = true;  // the GPU's answer about the last plan's rows has been looked at
+  std::uint64_t generation_ = 0;
+  StagedCounts counts_;
   Index taken_ids_ = 0;
   StagedState* state_ = nullptr;
   std::int32_t* places_ = nullptr;

@@ -71,6 +71,28 @@ class FetchBatch {
     return plan_rows(View<const std::remove_const_t<Row>, 3>(rows), first_rows);
   }
 
+  /// For who keeps rows in memory of its own, after plan(): leaves out those that are there. Then
+  /// unique_rows() are those that are left, places() are slots of that memory, and decode() says
+  /// busy.
+  ///
+  /// resident  `Index find(RowId)`, the row's slot or -1, called for all distinct rows before
+  ///           `Index add(RowId)`, a slot for a row that has none, is for those.
+  template <class Resident>
+  void relocate(Resident& resident) noexcept {
+    std::int64_t* const slots = global_;  // of the distinct rows
+    for (Index i = 0; i < num_unique_; ++i) slots[i] = resident.find(ids_[i]);
+    Index left = 0;
+    for (Index i = 0; i < num_unique_; ++i) {
+      if (slots[i] >= 0) continue;
+      slots[i] = unique_[left] = resident.add(ids_[i]);
+      ids_[left++] = ids_[i];
+    }
+    num_unique_ = left;
+    for (Index i = 0; i < tokens_ * layers_ * heads_; ++i)
+      if (scatter_[i] >= 0) scatter_[i] = static_cast<std::int32_t>(slots[scatter_[i]]);
+    is_relocated_ = true;
+  }
+
   /// Asks for the rows that were planned; what the store refuses is its status.
   ///
   /// flag  null, or written when the batch is done: see Ticket.
@@ -119,7 +141,7 @@ class FetchBatch {
   /// Status  busy (not waited for), shape_mismatch (index: the extent expected, or L).
   template <Element Out>
   ENGRAM_ALWAYS_INLINE Status decode(Index layer, View<Out, 2> out) const noexcept {
-    if (!is_read_) return {Code::busy, 0, 1};
+    if (!is_read_ || is_relocated_) return {Code::busy, 0, 1};
     if (layer < 0 || layer >= layers_) return {Code::shape_mismatch, 0, layers_};
     if (out.extent(0) != tokens_) return {Code::shape_mismatch, 0, tokens_};
     if (out.extent(1) != heads_ * row_width_) return {Code::shape_mismatch, 0, heads_ * row_width_};
@@ -134,6 +156,10 @@ class FetchBatch {
   View<const std::byte, 1> row_bytes() const noexcept {
     const Index each = store_->row_bytes() + store_->scale_bytes();
     return View<const std::byte, 1>(bytes_, num_unique_ * each);
+  }
+  /// [unique_rows()] after relocate(): the slots that they are for.
+  View<const std::int64_t, 1> arrivals() const noexcept {
+    return View<const std::int64_t, 1>(unique_, num_unique_);
   }
   /// [T * L * H] which of them each id asks for; -1: no row.
   View<const std::int32_t, 1> places() const noexcept {
@@ -164,7 +190,7 @@ class FetchBatch {
   ENGRAM_ALWAYS_INLINE Status plan_rows(View<const Row, 3> rows,
                                         View<const Index, 1> first_rows) noexcept {
     if (is_open_) return {Code::busy, 0, 1};
-    is_read_ = false;
+    is_read_ = is_relocated_ = false;
     num_unique_ = tokens_ = 0;
     const Index layers = rows.extent(1);
     const Index heads = rows.extent(2);
@@ -217,6 +243,7 @@ class FetchBatch {
   Index tokens_ = 0, layers_ = 0, heads_ = 0, num_unique_ = 0;
   bool is_open_ = false;  // a batch was submitted and not waited for
   bool is_read_ = false;  // its rows may be decoded
+  bool is_relocated_ = false;
   std::int64_t* global_ = nullptr;
   std::int64_t* unique_ = nullptr;
   RowId* ids_ = nullptr;

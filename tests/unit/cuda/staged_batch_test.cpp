@@ -59,12 +59,13 @@ struct Staged {
   Reports::Found wrong;
   ThreadedDevice device{Reports{&wrong}};
 
-  Staged(Index w, Index most_ids)
+  /// more_rows  that stay in the GPU's memory, besides those of a batch.
+  Staged(Index w, Index most_ids, Index more_rows = 0)
       : width(w),
         base(100, codec.code_bytes(w), codec.scale_bytes(w), gate),
         store(base),
         pinned(at(StagedBatch<Store, Codec>::pinned_bytes(store, most_ids))),
-        gpu(at(StagedBatch<Store, Codec>::device_bytes(store, most_ids))),
+        gpu(at(StagedBatch<Store, Codec>::device_bytes(store, most_ids, most_ids + more_rows))),
         batch(StagedBatch<Store, Codec>::make(
                   store, codec, w, most_ids,
                   View<std::byte, 1, PinnedSpace>(pinned.data(), static_cast<Index>(pinned.size())),
@@ -92,7 +93,8 @@ struct Staged {
         for (Index h = 0; h < heads; ++h) {
           const Index id = ids[at((t * layers + l) * heads + h)];
           for (std::size_t b = 0; b < row.size() && id >= 0; ++b)
-            row[b] = byte_of(id + first_rows[l], static_cast<Index>(b), base.row_bytes());
+            row[b] =
+                byte_of(id + first_rows[l], static_cast<Index>(b), base.row_bytes(), gate.edition);
           const RowBytes from{row.data(), row.data() + base.row_bytes()};
           for (Index d = 0; d < width; ++d)
             all[at(((l * tokens + t) * heads + h) * width + d)] =
@@ -272,6 +274,134 @@ TEST_CASE("staged batch: no rows at all, and no tokens") {
   REQUIRE(s.batch->submit().ok());
   CHECK(s.step(0, 60 * seconds).empty());
   CHECK(s.batch->is_taken());
+}
+
+TEST_CASE("staged batch: rows stay on the GPU while there is room") {
+  for (const Index more : {0, 15, 1000}) {
+    INFO("room for " << more << " more rows");
+    Staged<Fp8Codec> s(64, 60, more);
+    CHECK(s.batch->num_slots() == std::min<Index>(60 + more, 100));
+    Random random(11);
+    Index distinct = 0;
+    for (int step = 0; step < 40; ++step) {
+      const Index tokens = 1 + random.below(10);
+      const auto ids = random_ids(tokens, random);
+      REQUIRE(s.plan(ids).ok());
+      REQUIRE(s.batch->submit().ok());
+      REQUIRE(same_bits(s.step(tokens, 60 * seconds), s.expected(ids)));
+      const auto [hits, misses] = s.batch->counts();
+      CHECK(static_cast<Index>(misses) == s.gate.rows_read);
+      CHECK(static_cast<Index>(hits + misses) >= distinct);
+      distinct = static_cast<Index>(hits + misses);
+    }
+    CHECK(s.wrong.code == Code::ok);
+    CHECK(s.gate.rows_read < distinct / 2);
+    if (more == 1000) CHECK(s.gate.rows_read <= 80);  // each row of the table that was asked for
+  }
+}
+
+TEST_CASE("staged batch: a step whose rows are all there asks the store for nothing") {
+  Staged<Bf16Codec> s(16, 60);
+  Random random(12);
+  const auto ids = random_ids(4, random);
+  for (int step = 0; step < 3; ++step) {
+    REQUIRE(s.plan(ids).ok());
+    REQUIRE(s.batch->submit().ok());
+    if (step > 0) s.gate.set(false);  // nobody waits for it
+    CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+  }
+  s.gate.set(true);
+  CHECK(s.wrong.code == Code::ok);
+  CHECK(s.batch->counts().hits == 2 * s.batch->counts().misses);
+}
+
+TEST_CASE("staged batch: rows that did not come are asked for again") {
+  Random random(13);
+  const auto ids = random_ids(4, random);
+  const auto check = [&](const auto& lose, Code code) {
+    Staged<Bf16Codec> s(16, 60, 100);
+    REQUIRE(s.plan(ids).ok());
+    lose(s);
+    CHECK(s.wrong.code == code);
+    s.wrong = {};
+    s.gate.set(true);
+    REQUIRE(s.plan(ids).ok());
+    REQUIRE(s.batch->submit().ok());
+    CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+    CHECK(s.wrong.code == Code::ok);
+    CHECK(s.batch->counts().hits == 0);
+  };
+  check([](auto&) {}, Code::ok);                         // planned, not submitted
+  check([](auto& s) { s.batch->discard(); }, Code::ok);  // nor discarded
+  check(
+      [](auto& s) {
+        REQUIRE(s.batch->submit().ok());
+        s.batch->discard();
+      },
+      Code::ok);
+  check(  // late
+      [](auto& s) {
+        s.gate.set(false);
+        REQUIRE(s.batch->submit().ok());
+        (void)s.step(4, 1000);
+      },
+      Code::busy);
+  check(  // failed
+      [](auto& s) {
+        s.gate.set(true, {Code::corrupt, 0, 17});
+        REQUIRE(s.batch->submit().ok());
+        (void)s.step(4, 60 * seconds);
+      },
+      Code::io);
+  check(  // of another size
+      [](auto& s) {
+        REQUIRE(s.batch->submit().ok());
+        (void)s.step(5, 60 * seconds);
+      },
+      Code::shape_mismatch);
+}
+
+TEST_CASE("staged batch: a lost batch leaves the rows of those before it") {
+  Staged<Bf16Codec> s(16, 60, 100);
+  Random random(14);
+  const auto first = random_ids(4, random), lost = random_ids(4, random);
+  const auto run = [&](const std::vector<std::int32_t>& ids) {
+    REQUIRE(s.plan(ids).ok());
+    REQUIRE(s.batch->submit().ok());
+    return s.step(4, 60 * seconds);
+  };
+  CHECK(same_bits(run(first), s.expected(first)));
+  s.gate.set(true, {Code::io, 5, 0});
+  (void)run(lost);
+  s.gate.set(true);
+  s.wrong = {};
+  const Index read = s.gate.rows_read;
+  CHECK(same_bits(run(first), s.expected(first)));
+  CHECK(s.gate.rows_read == read);
+  CHECK(same_bits(run(lost), s.expected(lost)));
+  CHECK(s.wrong.code == Code::ok);
+}
+
+TEST_CASE("staged batch: a store with other rows is read anew") {
+  Staged<Bf16Codec> s(16, 60, 100);
+  Random random(15);
+  const auto ids = random_ids(4, random);
+  const auto run = [&] {
+    REQUIRE(s.plan(ids).ok());
+    REQUIRE(s.batch->submit().ok());
+    CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+  };
+  run();
+  const Index distinct = s.gate.rows_read;
+  run();
+  CHECK(s.gate.rows_read == distinct);
+  s.gate.edition = 1;  // opened again
+  run();
+  CHECK(s.gate.rows_read == 2 * distinct);
+  s.batch->clear();
+  run();
+  CHECK(s.gate.rows_read == 3 * distinct);
+  CHECK(s.wrong.code == Code::ok);
 }
 
 TEST_CASE("staged batch: what does not fit is refused") {

@@ -156,6 +156,52 @@ TEST_CASE("fetch batch: each row is asked for once") {
   CHECK(b.batch.reader().counters().rows == 4);
 }
 
+TEST_CASE("fetch batch: rows that the caller has are left out") {
+  /// Row 8 in slot 40; others get slots from 50 on.
+  struct Resident {
+    Index next = 50;
+    bool all_were_looked_for = true;
+    Index looked_for = 0;
+
+    Index find(RowId row) {
+      all_were_looked_for = all_were_looked_for && next == 50;
+      ++looked_for;
+      return to_integer(row) == 8 ? 40 : -1;
+    }
+    Index add(RowId) { return next++; }
+  };
+  const RandomTable table = two_layers();
+  const auto store =
+      DirectStore<ThreadReads>::open(table.segments, ThreadReads::make(2).value()).value();
+  Batch<DirectStore<ThreadReads>> b(store, 100);
+  const std::vector<std::int32_t> ids = {7, 7, 8, 7, 0, 0, -1, -1, -1, -1, -1, -1};
+  REQUIRE(b.batch.plan(ids_view(ids), firsts).ok());
+  Resident resident;
+  b.batch.relocate(resident);
+  CHECK(resident.looked_for == 4);
+  CHECK(resident.all_were_looked_for);
+  REQUIRE(b.batch.unique_rows() == 3);
+  const auto places = b.batch.places();
+  CHECK(std::vector<std::int32_t>(places.data(), places.data() + places.size()) ==
+        std::vector<std::int32_t>{50, 50, 40, 52, 51, 51, -1, -1, -1, -1, -1, -1});
+  REQUIRE(b.batch.submit().ok());
+  REQUIRE(b.batch.wait().ok());
+  const Index rows[] = {7, 300, 307};
+  for (Index i = 0; i < 3; ++i) {
+    CHECK(b.batch.arrivals()(i) == 50 + i);
+    CHECK(std::memcmp(b.batch.row_bytes().data() + i * width * 4, table.row(rows[i]).data(),
+                      width * 4) == 0);
+  }
+  std::vector<float> out(2 * heads * width);
+  const View<float, 2> to(out.data(), 2, heads * width);
+  CHECK(b.batch.decode(0, to) == Status{Code::busy, 0, 1});
+  REQUIRE(b.batch.plan(ids_view(ids), firsts).ok());  // the next plan decodes again
+  REQUIRE(b.batch.submit().ok());
+  REQUIRE(b.batch.wait().ok());
+  CHECK(b.batch.decode(0, to).ok());
+  CHECK(out == expected_layer<float>(table, ids, 0));
+}
+
 TEST_CASE("fetch batch: bad calls are refused and leave it as it was") {
   const RandomTable table = two_layers();
   DirectOptions options;
