@@ -5,8 +5,10 @@
 
 #include <engram/codec/plain.hpp>
 #include <engram/cublas/blas_projection.hpp>
+#include <engram/cublas/fp8_blas_projection.hpp>
 #include <engram/cuda/device_layer.hpp>
 #include <engram/cuda/device_store.hpp>
+#include <engram/cuda/fp8_operands.hpp>
 #include <engram/cuda/fuse.cuh>
 #include <engram/cuda/gather.cuh>
 
@@ -209,6 +211,64 @@ TEST_CASE("cuda projection: a layer over it, beside the layer over the plain loo
              0x1p-5f * (1 + std::abs(to_float(expected[i]))));
   CHECK(far == 0);
   CHECK(found != before);
+}
+
+TEST_CASE("cuda projection: fp8 weights as they are stored give what they give decoded") {
+  if (!gpu::is_here()) return;
+  constexpr Index inputs = 2560, width = 256, branches = 4, outputs = (branches + 1) * width;
+  Random random(5);
+  std::vector<E4m3> codes(at(outputs * inputs));
+  for (E4m3& code : codes)
+    code.bits = static_cast<std::uint8_t>(random.below(2) << 7 | random.below(0x70));
+  std::vector<E8m0> scales(at(outputs / 32 * (inputs / 32)));
+  for (E8m0& scale : scales) scale.bits = static_cast<std::uint8_t>(115 + random.below(6));
+  const gpu::Array<E4m3> code_array(codes);
+  const gpu::Array<E8m0> scale_array(scales);
+  const auto code_view = code_array.read(outputs, inputs);
+  const auto scale_view = scale_array.read(outputs / 32, inputs / 32);
+  const Index tile_bytes = ScaleTiles{outputs, inputs / 32}.bytes();
+  const gpu::Array<E8m0> tiles(std::vector<E8m0>(at(tile_bytes), E8m0{255}));
+  const gpu::Array<Bf16> decoded(std::vector<Bf16>(at(outputs * inputs)));
+  gpu::OwnStream stream;
+  const CudaDevice device = stream.device();
+  REQUIRE(tile_scales(device, scale_view, tiles.view(tile_bytes)).ok());
+  REQUIRE(decode_weights(device, code_view, scale_view, decoded.view(outputs, inputs)).ok());
+  REQUIRE(device.wait().ok());
+  const std::vector<Index> batches = {1, 7, 130};
+  const auto stored =
+      Fp8BlasProjection::make({code_view, tiles.read(tile_bytes)}, branches, batches);
+  if (stored.status().code == Code::unsupported) {
+    std::cout << "[unsupported on this GPU] fp8 with block scales: " << stored.message() << '\n';
+    return;
+  }
+  INFO(stored.message());
+  REQUIRE(stored.ok());
+  const auto loop =
+      DeviceReferenceProjection<Bf16>::make(decoded.read(outputs, inputs), {}, branches).value();
+  const QuantisedProjection expected_by(loop);
+  for (const Index tokens : batches) {
+    INFO(tokens << " tokens");
+    const std::vector<Bf16> e = random_elements(tokens * inputs, random);
+    const auto run = [&](const auto& projection) {
+      const gpu::Array<Bf16> rows(e), out(std::vector<Bf16>(at(tokens * outputs), Bf16{0x7FC0}));
+      const gpu::Array<std::byte> workspace(
+          std::vector<std::byte>(at(projection.workspace_bytes() + 1)));
+      REQUIRE(projection
+                  .project(device, rows.view(tokens, inputs), out.view(tokens, branches + 1, width),
+                           View<std::byte, 1, DeviceSpace>(workspace.data() + 1,
+                                                           projection.workspace_bytes()))
+                  .ok());
+      REQUIRE(device.wait().ok());
+      return out.get();
+    };
+    const std::vector<Bf16> found = run(stored.value()), expected = run(expected_by);
+    Index far = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      const float x = to_float(expected[i]);
+      far += !(std::abs(to_float(found[i]) - x) <= 0x1p-6f * std::abs(x) + 1e-2f);
+    }
+    CHECK(far == 0);
+  }
 }
 
 TEST_CASE("cuda projection: without a GPU a sentence, unless the weights do not fit") {

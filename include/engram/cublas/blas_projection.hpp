@@ -5,26 +5,15 @@
 // values of bf16, added up in float. What cuBLAS would decide at a call is decided before, so that
 // a call only launches. Needs no CUDA compiler.
 
+#include <engram/cublas/blas_product.hpp>
 #include <engram/cublas/projection_shapes.hpp>
 #include <engram/cuda/runtime.hpp>
-
-#include <cublasLt.h>
 
 #include <algorithm>
 #include <memory>
 #include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
-
-/// The status of a cuBLAS call; system_error is its cublasStatus_t.
-inline Status blas_status(cublasStatus_t status) noexcept {
-  if (status == CUBLAS_STATUS_SUCCESS) return {};
-  const Code code = status == CUBLAS_STATUS_ALLOC_FAILED ? Code::out_of_memory
-                    : status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_ARCH_MISMATCH
-                        ? Code::unsupported
-                        : Code::device;
-  return {code, static_cast<std::int32_t>(status)};
-}
 
 /// out[t] = e[t] weight^T + bias for one fused matrix or two. Holds views of the weights. Moves, is
 /// not copied. Calls of project() may run at the same time with workspaces of their own; prepare()
@@ -84,12 +73,6 @@ class BlasProjection {
   }
 
  private:
-  static constexpr std::uintptr_t workspace_alignment = 256;
-  static constexpr std::uint64_t most_workspace = std::uint64_t{32} << 20;  // cuBLAS's advice
-
-  struct Destroy {
-    void operator()(cublasLtContext* handle) const noexcept { (void)cublasLtDestroy(handle); }
-  };
   /// A product that every call makes.
   struct Product {
     const Bf16* matrix;
@@ -110,11 +93,6 @@ class BlasProjection {
 
   BlasProjection() = default;
 
-  static Failure failure(cublasStatus_t status) {
-    return Failure{blas_status(status),
-                   sentence({"projection: cuBLAS says ", cublasLtGetStatusName(status), ", ",
-                             cublasLtGetStatusString(status)})};
-  }
   cublasStatus_t add(const BlasMatrix& matrix, Index begin);
   cublasStatus_t choose(Plan& plan, std::size_t i);
   Plan* plan_of(Index tokens) const noexcept {
@@ -122,13 +100,9 @@ class BlasProjection {
       if (plan->tokens == tokens) return plan.get();
     return nullptr;
   }
-  /// So many that some of them begin where cuBLAS wants them.
-  static Index needed_by(const Plan& plan) noexcept {
-    return plan.workspace == 0 ? 0 : static_cast<Index>(plan.workspace + workspace_alignment - 1);
-  }
 
   ProjectionShape shape_;
-  std::unique_ptr<cublasLtContext, Destroy> handle_;
+  BlasHandle handle_;
   std::vector<std::unique_ptr<Product>> products_;  // cuBLAS takes places, and these do not move
   std::vector<std::unique_ptr<Plan>> plans_;
   Index workspace_bytes_ = 0;
@@ -141,14 +115,12 @@ inline Result<BlasProjection> BlasProjection::make(View<const BlasMatrix, 1> mat
   if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
   BlasProjection made;
   made.shape_ = shape.value();
-  cublasLtHandle_t handle = nullptr;
-  if (const cublasStatus_t s = cublasLtCreate(&handle); s != CUBLAS_STATUS_SUCCESS)
-    return failure(s);
-  made.handle_.reset(handle);
+  if (const cublasStatus_t s = make_blas_handle(made.handle_); s != CUBLAS_STATUS_SUCCESS)
+    return blas_failure(s);
   Index begin = 0;
   for (Index i = 0; i < matrices.extent(0); ++i) {
     if (const cublasStatus_t s = made.add(matrices(i), begin); s != CUBLAS_STATUS_SUCCESS)
-      return failure(s);
+      return blas_failure(s);
     begin += matrices(i).weight.extent(0);
   }
   for (Index i = 0; i < tokens.extent(0); ++i)
@@ -193,8 +165,8 @@ inline Result<void> BlasProjection::prepare(Index tokens) {
                                static_cast<std::uint64_t>(tokens), shape_.inputs);
   for (std::size_t i = 0; i < products_.size() && s == CUBLAS_STATUS_SUCCESS; ++i)
     s = choose(*plan, i);
-  if (s != CUBLAS_STATUS_SUCCESS) return failure(s);
-  workspace_bytes_ = std::max(workspace_bytes_, needed_by(*plan));
+  if (s != CUBLAS_STATUS_SUCCESS) return blas_failure(s);
+  workspace_bytes_ = std::max(workspace_bytes_, blas_workspace_bytes(plan->workspace));
   plans_.push_back(std::move(plan));
   return {};
 }
@@ -205,39 +177,16 @@ inline cublasStatus_t BlasProjection::choose(Plan& plan, std::size_t i) {
   cublasStatus_t s = cublasLtMatrixLayoutInit(
       &chosen.out, CUDA_R_16BF, static_cast<std::uint64_t>(product.outputs),
       static_cast<std::uint64_t>(plan.tokens), (shape_.branches + 1) * shape_.width);
-  cublasLtMatmulPreferenceOpaque_t preference;
-  if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatmulPreferenceInit(&preference);
-  const auto set = [&](cublasLtMatmulPreferenceAttributes_t what, const auto& value) {
-    if (s == CUBLAS_STATUS_SUCCESS)
-      s = cublasLtMatmulPreferenceSetAttribute(&preference, what, &value, sizeof value);
-  };
-  // The largest power of two that divides a place.
-  const auto alignment = [](std::uintptr_t place, std::uint32_t most) {
-    while (place % most != 0) most /= 2;
-    return most;
-  };
-  const std::uint32_t rows = 16;
-  const std::uint32_t out =
-      alignment(static_cast<std::uintptr_t>(product.begin) * sizeof(Bf16), rows);
-  set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
-  // Parts of a sum stay float until the last.
-  set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-      static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
-      alignment(reinterpret_cast<std::uintptr_t>(product.matrix), 256));
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, rows);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, out);
-  set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out);
   if (s != CUBLAS_STATUS_SUCCESS) return s;
-  cublasLtMatmulHeuristicResult_t best{};
-  int found = 0;
-  s = cublasLtMatmulAlgoGetHeuristic(handle_.get(), &product.operation, &product.weight, &plan.e,
-                                     &chosen.out, &chosen.out, &preference, 1, &best, &found);
-  if (s != CUBLAS_STATUS_SUCCESS) return s;
-  if (found == 0) return CUBLAS_STATUS_NOT_SUPPORTED;
-  chosen.algorithm = best.algo;
-  plan.workspace = std::max(plan.workspace, best.workspaceSize);
-  return best.state;
+  constexpr std::uint32_t rows = 16;
+  const auto begin = static_cast<std::uintptr_t>(product.begin) * sizeof(Bf16);
+  std::size_t workspace = 0;
+  s = choose_blas_algorithm(handle_, &product.operation,
+                            {&product.weight, &plan.e, &chosen.out,
+                             alignment_of(product.matrix, 256), rows, alignment_of(begin, rows)},
+                            chosen.algorithm, workspace);
+  plan.workspace = std::max(plan.workspace, workspace);
+  return s;
 }
 
 inline Status BlasProjection::project(cudaStream_t stream, View<const Bf16, 2, DeviceSpace> e,
@@ -248,13 +197,9 @@ inline Status BlasProjection::project(cudaStream_t stream, View<const Bf16, 2, D
   if (tokens == 0) return {};
   Plan* const plan = plan_of(tokens);
   if (plan == nullptr) return {Code::unsupported, 0, tokens};
-  if (workspace.size() < needed_by(*plan)) return {Code::workspace_small, 0, needed_by(*plan)};
-  void* scratch = nullptr;
-  if (plan->workspace != 0) {
-    const auto place = reinterpret_cast<std::uintptr_t>(workspace.data());
-    scratch = workspace.data() +
-              (workspace_alignment - place % workspace_alignment) % workspace_alignment;
-  }
+  const Index needed = blas_workspace_bytes(plan->workspace);
+  if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+  void* const scratch = blas_workspace(workspace.data(), plan->workspace);
   const float one = 1, zero = 0;
   for (std::size_t i = 0; i < products_.size(); ++i) {
     Product& product = *products_[i];

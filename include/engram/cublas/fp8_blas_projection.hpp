@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#pragma once
+
+// DeepSeek-V4.1's projection as a product of fp8 by cuBLAS, weights as they are stored: on GPUs
+// that apply a scale to each 32 elements themselves (Blackwell). Elsewhere make() says unsupported,
+// and decode_weights() with QuantisedProjection over BlasProjection computes the same.
+
+#include <engram/core/workspace.hpp>
+#include <engram/cublas/blas_product.hpp>
+#include <engram/cublas/projection_shapes.hpp>
+#include <engram/cuda/runtime.hpp>
+#include <engram/cuda/scale_tiles.hpp>
+
+#include <algorithm>
+#include <vector>
+
+ENGRAM_BEGIN_NAMESPACE
+
+/// A matrix of fp8 weights, not owned; memory of the GPU.
+struct Fp8BlasMatrix {
+  View<const E4m3, 2, DeviceSpace> codes;   ///< [(G + 1) D, M], at multiples of 16 bytes, also rows
+  View<const E8m0, 1, DeviceSpace> scales;  ///< what tile_scales() wrote, at a multiple of 16 bytes
+};
+
+/// Rows are quantised in each call, and multiplied as codes. Holds views of the weights. Moves, is
+/// not copied. Calls of project() may run at the same time with workspaces of their own; prepare()
+/// may not beside them.
+class Fp8BlasProjection {
+ public:
+  using input_type = Bf16;
+  using output_type = Bf16;
+  /// cuBLAS may add in another order for another number of tokens.
+  static constexpr bool batch_invariant = false;
+
+  /// On the current GPU, which is also that of the calls.
+  ///
+  /// matrix  the keys of the branches in order, then the value; D and M multiples of 32.
+  /// tokens  numbers of tokens T that calls will have, see prepare(); may be empty.
+  ///
+  /// Fails with shape_mismatch (before a GPU is asked), unsupported (index 16: codes or scales
+  /// begin elsewhere; else no GPU, an old driver, a CUDA toolkit before 12.8), as prepare(), or
+  /// with out_of_memory or device.
+  static Result<Fp8BlasProjection> make(const Fp8BlasMatrix& matrix, Index branches,
+                                        View<const Index, 1> tokens);
+
+  /// Chooses cuBLAS's algorithm for calls of so many tokens. Not while a graph is captured.
+  ///
+  /// Fails with invalid_config (tokens below 1), unsupported (this GPU has no block scales) or
+  /// device.
+  Result<void> prepare(Index tokens);
+
+  Index input_width() const noexcept { return shape_.inputs; }
+  Index output_width() const noexcept { return shape_.width; }
+  Index branches() const noexcept { return shape_.branches; }
+  /// What project() needs for any number of tokens prepared so far.
+  Index workspace_bytes() const noexcept { return workspace_bytes_; }
+
+  /// Two launches on the device's stream. Can be captured in a graph; a first call of each T before
+  /// that, because CUDA may load a kernel when it is first launched.
+  ///
+  /// e          [T, M] dense, begins at a multiple of 16 bytes.
+  /// segments   [T, G + 1, D] written, dense, at a multiple of 16 bytes: keys_of(), value_of().
+  /// workspace  workspace_bytes(), any alignment, contents irrelevant; kept until the call is done.
+  /// Status     as BlasProjection::project().
+  template <KernelDevice Dev>
+  ENGRAM_HIDDEN Status project(const Dev& device, View<const Bf16, 2, DeviceSpace> e,
+                               View<Bf16, 3, DeviceSpace> segments,
+                               View<std::byte, 1, DeviceSpace> workspace) const noexcept {
+    if (const Status s = check_projection_call(shape_, e, segments); !s.ok()) return s;
+    const Index tokens = e.extent(0);
+    if (tokens == 0) return {};
+    const auto plan = std::find_if(plans_.begin(), plans_.end(),
+                                   [tokens](const Plan& p) { return p.tokens == tokens; });
+    if (plan == plans_.end()) return {Code::unsupported, 0, tokens};
+    const Index needed = bytes_of(*plan);
+    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+    Workspace memory(workspace.for_body());
+    const ScaleTiles layout = tiles_of(tokens);
+    const View<E4m3, 2, DeviceSpace> codes(memory.take<E4m3>(tokens * shape_.inputs), tokens,
+                                           shape_.inputs);
+    const View<E8m0, 1, DeviceSpace> scales(memory.take<E8m0>(layout.bytes()), layout.bytes());
+    const Index wanted = blas_workspace_bytes(plan->workspace);
+    void* const scratch = blas_workspace(memory.take<std::byte>(wanted), plan->workspace);
+    if (Status s = quantise_codes(device, e, codes, scales); !s.ok()) return s;
+    return blas_status(
+        multiply(*plan, codes, scales.data(), segments.data(), scratch, device.stream));
+  }
+
+ private:
+  /// How the product is made for a number of tokens.
+  struct Plan {
+    Index tokens;
+    cublasLtMatrixLayoutOpaque_t rows, out;
+    cublasLtMatmulAlgo_t algorithm;
+    std::size_t workspace;
+  };
+
+  Fp8BlasProjection() = default;
+
+  ScaleTiles tiles_of(Index tokens) const noexcept { return {tokens, shape_.inputs / 32}; }
+  Index bytes_of(const Plan& plan) const noexcept {
+    return static_cast<Index>(
+        Workspace::bytes_for<E4m3>(plan.tokens * shape_.inputs) +
+        Workspace::bytes_for<E8m0>(tiles_of(plan.tokens).bytes()) +
+        Workspace::bytes_for<std::byte>(blas_workspace_bytes(plan.workspace)));
+  }
+  cublasStatus_t describe(const E8m0* scales);
+  /// The descriptors are copies: what a call sets in its own is nobody else's.
+  cublasStatus_t multiply(Plan plan, View<const E4m3, 2, DeviceSpace> codes, const E8m0* scales,
+                          Bf16* out, void* workspace, cudaStream_t stream) const noexcept {
+    cublasLtMatmulDescOpaque_t operation = operation_;
+    cublasLtMatrixLayoutOpaque_t weight = weight_;
+    const void* const of_rows = scales;
+    if (const cublasStatus_t s = cublasLtMatmulDescSetAttribute(
+            &operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &of_rows, sizeof of_rows);
+        s != CUBLAS_STATUS_SUCCESS)
+      return s;
+    const float one = 1, zero = 0;
+    return cublasLtMatmul(handle_.get(), &operation, &one, codes_, &weight, codes.data(),
+                          &plan.rows, &zero, out, &plan.out, out, &plan.out, &plan.algorithm,
+                          workspace, plan.workspace, stream);
+  }
+
+  ProjectionShape shape_;
+  BlasHandle handle_;
+  const E4m3* codes_ = nullptr;
+  cublasLtMatmulDescOpaque_t operation_;
+  cublasLtMatrixLayoutOpaque_t weight_;
+  std::vector<Plan> plans_;
+  Index workspace_bytes_ = 0;
+};
+
+inline Result<Fp8BlasProjection> Fp8BlasProjection::make(const Fp8BlasMatrix& matrix,
+                                                         Index branches,
+                                                         View<const Index, 1> tokens) {
+  const Index outputs = matrix.codes.extent(0), inputs = matrix.codes.extent(1);
+  if (branches < 1 || outputs < 1 || inputs < 1 || outputs % ((branches + 1) * 32) != 0 ||
+      inputs % 32 != 0)
+    return fail(Code::shape_mismatch, {"projection: codes [", outputs, ", ", inputs,
+                                       "], expected [(G + 1) D, M], D and M multiples of 32, for ",
+                                       branches, " branches"});
+  const Index bytes = ScaleTiles{outputs, inputs / 32}.bytes();
+  if (matrix.scales.extent(0) != bytes)
+    return fail(Code::shape_mismatch,
+                {"projection: ", matrix.scales.extent(0), " scales in tiles, expected ", bytes},
+                bytes);
+  const Index stride = matrix.codes.stride(0);
+  if ((reinterpret_cast<std::uintptr_t>(matrix.codes.data()) |
+       reinterpret_cast<std::uintptr_t>(matrix.scales.data())) %
+              16 !=
+          0 ||
+      stride % 16 != 0)
+    return fail(Code::unsupported,
+                {"projection: codes, their rows and scales begin at multiples of 16 bytes"}, 16);
+  if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
+  Fp8BlasProjection made;
+  made.shape_ = {inputs, outputs / (branches + 1), branches};
+  made.codes_ = matrix.codes.data();
+  cublasStatus_t s = make_blas_handle(made.handle_);
+  if (s == CUBLAS_STATUS_SUCCESS) s = made.describe(matrix.scales.data());
+  if (s == CUBLAS_STATUS_SUCCESS)
+    s = cublasLtMatrixLayoutInit(&made.weight_, CUDA_R_8F_E4M3, static_cast<std::uint64_t>(inputs),
+                                 static_cast<std::uint64_t>(outputs), stride);
+  if (s != CUBLAS_STATUS_SUCCESS) return blas_failure(s);
+  for (Index i = 0; i < tokens.extent(0); ++i)
+    if (const Result<void> done = made.prepare(tokens(i)); !done.ok()) return done.failure();
+  return Fp8BlasProjection(std::move(made));
+}
+
+/// cuBLAS counts columns first: to it the outputs [N, T] are weight^T [N, M] times rows [M, T].
+inline cublasStatus_t Fp8BlasProjection::describe([[maybe_unused]] const E8m0* scales) {
+#if CUBLAS_VERSION >= 120800
+  cublasStatus_t s = cublasLtMatmulDescInit(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+  const auto set = [&](cublasLtMatmulDescAttributes_t what, const auto& value) {
+    if (s == CUBLAS_STATUS_SUCCESS)
+      s = cublasLtMatmulDescSetAttribute(&operation_, what, &value, sizeof value);
+  };
+  const auto each_32 = static_cast<std::int32_t>(CUBLASLT_MATMUL_MATRIX_SCALE_VEC32_UE8M0);
+  const void* const of_weights = scales;
+  set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, each_32);
+  set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, each_32);
+  set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, of_weights);
+  set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, of_weights);  // until a call has its own
+  return s;
+#else
+  return CUBLAS_STATUS_NOT_SUPPORTED;
+#endif
+}
+
+inline Result<void> Fp8BlasProjection::prepare(Index tokens) {
+  if (tokens < 1)
+    return fail(Code::invalid_config,
+                {"projection: prepared for ", tokens, " tokens, expected at least 1"});
+  for (const Plan& plan : plans_)
+    if (plan.tokens == tokens) return {};
+  Plan plan{};
+  plan.tokens = tokens;
+  const auto columns = static_cast<std::uint64_t>(tokens);
+  const Index outputs = (shape_.branches + 1) * shape_.width;
+  cublasStatus_t s =
+      cublasLtMatrixLayoutInit(&plan.rows, CUDA_R_8F_E4M3,
+                               static_cast<std::uint64_t>(shape_.inputs), columns, shape_.inputs);
+  if (s == CUBLAS_STATUS_SUCCESS)
+    s = cublasLtMatrixLayoutInit(&plan.out, CUDA_R_16BF, static_cast<std::uint64_t>(outputs),
+                                 columns, outputs);
+  if (s == CUBLAS_STATUS_SUCCESS)
+    s = choose_blas_algorithm(
+        handle_, &operation_,
+        {&weight_, &plan.rows, &plan.out, alignment_of(codes_, 256), Workspace::alignment, 16},
+        plan.algorithm, plan.workspace);
+  if (s != CUBLAS_STATUS_SUCCESS) return blas_failure(s);
+  workspace_bytes_ = std::max(workspace_bytes_, bytes_of(plan));
+  plans_.push_back(plan);
+  return {};
+}
+
+ENGRAM_END_NAMESPACE
