@@ -32,9 +32,8 @@ ENGRAM_BEGIN_NAMESPACE
 ///   workspace_small  (index: bytes needed)
 ///   invalid_config   the parts do not fit together (check() has the sentence), the device's share
 ///                    is none, or another thread of the call was refused
-///   io, or what the table's reader says: the rows could not be read. `out` and the states are
-///   those
-///                    before token `index`, the first of a block of token_tile
+///   io               or what the table's reader says: the rows could not be read. `out` and the
+///                    states are those before token `index`, the first of a block of token_tile
 /// NaN in a token's hidden state makes that branch of that token NaN and nothing else (with a
 /// convolution also what its taps reach). Mark::start begins a document: no tap reaches before it.
 template <class RowTableType, class ProjectionType, class GateType>
