@@ -30,8 +30,6 @@ struct HardwareWarp {
   __device__ static bool all(bool yes) noexcept { return __all_sync(0xFFFFFFFFU, yes) != 0; }
 };
 
-inline constexpr int threads_of_a_block = 128;
-
 /// The block that the calling thread is in.
 struct HardwareBlock {
   static constexpr int threads = threads_of_a_block;
@@ -83,8 +81,8 @@ struct CudaDevice {
   using space_type = DeviceSpace;
 
   cudaStream_t stream = nullptr;  ///< the caller's
-  /// Blocks of 128 threads that a call may use at the same time. 0: as many as there are items. It
-  /// limits how much runs, not on how many multiprocessors.
+  /// Blocks of threads_of_a_block that a call may use at the same time. 0: as many as there are
+  /// items. It limits how much runs, not on how many multiprocessors.
   int most_blocks = 0;
   DeviceErrors* errors = nullptr;  ///< null: nobody hears what a kernel or a launch found wrong
 
@@ -123,7 +121,7 @@ struct CudaDevice {
     return errors != nullptr ? errors->take(stream) : cuda_status(cudaStreamSynchronize(stream));
   }
 
-  /// Launches a kernel of blocks of 128 threads, each for `each` of the items. No items, no launch.
+  /// Launches a kernel, each block for `each` of the items. No items, no launch.
   template <class... Parameters>
   ENGRAM_HIDDEN void launch(Index items, Index each, void (*kernel)(Parameters...),
                             const std::type_identity_t<Parameters>&... with) const noexcept {

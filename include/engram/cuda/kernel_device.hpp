@@ -8,6 +8,9 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
+/// Threads of each block that this wing launches.
+inline constexpr int threads_of_a_block = 128;
+
 /// A body for blocks that only proves that a type launches them.
 struct EmptyBlockBody {
   struct Shared {};

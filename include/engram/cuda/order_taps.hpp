@@ -5,6 +5,7 @@
 // TapOrder::fill() finds token after token. One block for a whole batch, because where a sequence's
 // tokens stand depends on all in front of it; it reads one byte or two of each token.
 
+#include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/sequence_starts.hpp>
 #include <engram/gating/short_conv.hpp>
 
@@ -12,9 +13,7 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// What the threads of a block share.
 struct TapShared {
-  static constexpr int threads = 128;
-
-  Index numbers[threads];
+  Index numbers[threads_of_a_block];
 };
 
 /// The numbers of all threads up to each, combined; all threads make the call. combine:
@@ -22,7 +21,7 @@ struct TapShared {
 template <class Block, class Combine>
 ENGRAM_HD Index block_scan(const Block& block, TapShared& shared, Index number,
                            const Combine& combine) noexcept {
-  static_assert(Block::threads == TapShared::threads);
+  static_assert(Block::threads == threads_of_a_block);
   const int thread = block.thread();
   block.sync();  // until all have read what the scan before left
   shared.numbers[thread] = number;

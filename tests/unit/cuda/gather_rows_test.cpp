@@ -23,7 +23,7 @@ std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 /// One thread of a grid.
 struct SerialGrid {
-  static constexpr int threads = 128;
+  static constexpr int threads = threads_of_a_block;
   int own;
   Index own_block, all_blocks;
 

@@ -75,7 +75,7 @@ struct ThreadedWarp {
 
 /// A block of threads without a GPU.
 struct ThreadedBlock {
-  static constexpr int threads = 128;
+  static constexpr int threads = engram::threads_of_a_block;
   int own;
   std::barrier<>* all_here;
 
