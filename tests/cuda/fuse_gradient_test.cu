@@ -7,8 +7,8 @@
 #include <fuse_case.hpp>
 
 using namespace engram;
+using elements::count_far;
 using fuse_case::Case;
-using fuse_case::count_far;
 using fuse_case::Shape;
 
 namespace {

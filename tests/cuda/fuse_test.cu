@@ -7,8 +7,8 @@
 #include <fuse_case.hpp>
 
 using namespace engram;
+using elements::count_far;
 using fuse_case::Case;
-using fuse_case::count_far;
 using gpu::at;
 
 namespace {
@@ -87,7 +87,7 @@ TEST_CASE("cuda fuse: a captured call, replayed 72 times with other hidden state
       stream.captured([&](const CudaDevice& device) { CHECK(on.fuse_alone(device).ok()); });
   Random random(52);
   for (int replay = 0; replay < 72; ++replay) {
-    c.hidden = fuse_case::random_elements<Bf16>(static_cast<Index>(c.hidden.size()), random);
+    c.hidden = elements::random_elements<Bf16>(static_cast<Index>(c.hidden.size()), random);
     on.set_hidden(c.hidden);
     stream.replay(graph);
     REQUIRE(stream.device().wait().ok());

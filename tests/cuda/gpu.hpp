@@ -4,12 +4,11 @@
 // What the tests on a GPU share: whether there is one, arrays in its memory, and a device.
 
 #include <catch.hpp>
+#include <elements.hpp>
 #include <engram/core/view.hpp>
 #include <engram/cuda/cuda_device.cuh>
 #include <engram/cuda/device_memory.hpp>
-#include <random.hpp>
 
-#include <cstring>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -26,7 +25,8 @@ inline bool is_here() {
   return found.ok();
 }
 
-inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+using elements::at;
+using elements::same_bits;
 
 /// Elements in the GPU's memory.
 template <class T>
@@ -123,11 +123,5 @@ class OwnStream {
   cudaStream_t stream_ = nullptr;
   DeviceErrors errors_ = DeviceErrors::make().value();
 };
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(static_cast<const void*>(a.data()), b.data(), a.size() * sizeof(T)) == 0;
-}
 
 }  // namespace gpu

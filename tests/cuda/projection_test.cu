@@ -15,16 +15,10 @@
 #include <cmath>
 
 using namespace engram;
+using elements::random_elements;
 using gpu::at;
 
 namespace {
-
-std::vector<Bf16> random_elements(Index count, Random& random) {
-  std::vector<Bf16> elements;
-  for (Index i = 0; i < count; ++i)
-    elements.push_back(from_float<Bf16>(static_cast<float>(random.below(2001) - 1000) / 500.0f));
-  return elements;
-}
 
 /// Weights on both sides; row stride `inputs` + `padding`.
 struct Weights {
@@ -37,8 +31,8 @@ struct Weights {
         width(d),
         branches(g),
         stride(m + padding),
-        matrix(random_elements((g + 1) * d * (m + padding), random)),
-        bias(random_elements((g + 1) * d, random)),
+        matrix(random_elements<Bf16>((g + 1) * d * (m + padding), random)),
+        bias(random_elements<Bf16>((g + 1) * d, random)),
         device_matrix(matrix),
         device_bias(bias) {}
 
@@ -113,7 +107,7 @@ TEST_CASE("cuda projection: keys and value of fused and split weights, with and 
         const gpu::Array<std::byte> workspace(
             std::vector<std::byte>(at(projection.workspace_bytes() + 1)));
         for (const Index tokens : batches) {
-          const std::vector<Bf16> e = random_elements(tokens * s.inputs, random);
+          const std::vector<Bf16> e = random_elements<Bf16>(tokens * s.inputs, random);
           const Index outputs = (s.branches + 1) * s.width;
           const Bf16 poison{0x7FC0};  // NaN: every output is written
           const gpu::Array<Bf16> rows(e), out(std::vector<Bf16>(at(tokens * outputs), poison));
@@ -138,7 +132,7 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
   REQUIRE(made.ok());
   BlasProjection& projection = made.value();
   const gpu::Array<std::byte> workspace(std::vector<std::byte>(at(projection.workspace_bytes())));
-  gpu::Array<Bf16> rows(random_elements(7 * 512, random));
+  gpu::Array<Bf16> rows(random_elements<Bf16>(7 * 512, random));
   const gpu::Array<Bf16> out(std::vector<Bf16>(7 * 640));
   gpu::OwnStream stream;
   const auto call = [&](const CudaDevice& device) {
@@ -151,7 +145,7 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
   REQUIRE(stream.device().wait().ok());
   const cudaGraphExec_t graph = stream.captured(call);
   for (int replay = 0; replay < 72; ++replay) {
-    const std::vector<Bf16> e = random_elements(7 * 512, random);
+    const std::vector<Bf16> e = random_elements<Bf16>(7 * 512, random);
     rows.set(e);
     stream.replay(graph);
     REQUIRE(stream.device().wait().ok());

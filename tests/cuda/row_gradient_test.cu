@@ -11,6 +11,7 @@
 #include <cmath>
 
 using namespace engram;
+using elements::count_far;
 using gpu::at;
 using row_case::Case;
 
@@ -34,16 +35,6 @@ struct Planner {
                         workspace.view(planner.workspace_bytes()));
   }
 };
-
-template <class T>
-Index count_far(const std::vector<T>& found, const std::vector<T>& expected, double bound) {
-  Index far = found.size() == expected.size() ? 0 : 1;
-  for (std::size_t i = 0; i < found.size() && i < expected.size(); ++i) {
-    const double f = to_float(found[i]), e = to_float(expected[i]);
-    far += std::abs(f - e) <= bound * (1 + std::abs(e)) ? 0 : 1;
-  }
-  return far;
-}
 
 template <class T, class Row, class Optimizer>
 void check_case(const Case<T, Row>& c, const Optimizer& optimizer, NonFinite non_finite) {

@@ -4,27 +4,19 @@
 // Keys, value and hidden states of a ragged batch through gate and convolution, forward and
 // backward: by the CPU's loops, and by a device that runs what a GPU runs.
 
+#include <elements.hpp>
 #include <engram/cuda/fuse_gradient.hpp>
 #include <engram/layer/layer_steps.hpp>
-#include <random.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 namespace fuse_case {
 
 using namespace engram;
 
-inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-template <class T>
-std::vector<T> random_elements(Index count, Random& random) {
-  std::vector<T> elements;
-  for (Index i = 0; i < count; ++i)
-    elements.push_back(from_float<T>(static_cast<float>(random.below(2001) - 1000) / 500.0f));
-  return elements;
-}
+using elements::at;
+using elements::random_elements;
 
 struct Shape {
   Index tokens, branches, width, taps, dilation, sequences;  ///< taps 0: no convolution
@@ -309,17 +301,5 @@ class OnDevice {
   Seen<std::byte, 1> tape_, workspace_;
   DeviceFuseGradients to_;
 };
-
-/// How many numbers are further apart than bound * (1 + |expected|); NaN is near NaN.
-template <class T>
-Index count_far(const std::vector<T>& found, const std::vector<T>& expected, double bound) {
-  if (found.size() != expected.size()) return -1;
-  Index far = 0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const double f = to_float(found[i]), e = to_float(expected[i]);
-    far += (std::isnan(f) && std::isnan(e)) || std::abs(f - e) <= bound * (1 + std::abs(e)) ? 0 : 1;
-  }
-  return far;
-}
 
 }  // namespace fuse_case

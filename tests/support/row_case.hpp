@@ -4,10 +4,10 @@
 // A step of training for the rows of a table: planned, summed and written by the CPU's loops, and
 // by a device that runs what a GPU runs.
 
+#include <elements.hpp>
 #include <engram/addressing/dedupe.hpp>
 #include <engram/cuda/row_gradient.hpp>
 #include <engram/storage/host_store.hpp>
-#include <random.hpp>
 
 #include <cstring>
 #include <limits>
@@ -17,7 +17,8 @@ namespace row_case {
 
 using namespace engram;
 
-inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+using elements::at;
+using elements::random_elements;
 
 /// Ids as words are, some of them -1, gradients, and a table with its state.
 template <class T, class Row>
@@ -32,10 +33,8 @@ struct Case {
     Random random(seed);
     for (Index i = 0; i < t * c; ++i)
       rows.push_back(random.below(9) == 0 ? Row{-1} : static_cast<Row>(random.zipf(n) * 7 % n));
-    for (Index i = 0; i < t * c * e; ++i)
-      gradients.push_back(static_cast<float>(random.below(2001) - 1000) / 512.0f);
-    for (Index i = 0; i < n * e; ++i)
-      table.push_back(from_float<T>(static_cast<float>(random.below(2001) - 1000) / 256.0f));
+    gradients = random_elements<float>(t * c * e, random, 512);
+    table = random_elements<T>(n * e, random, 256);
   }
   Index count() const { return tokens * columns; }
 };

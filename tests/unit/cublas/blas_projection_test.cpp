@@ -4,14 +4,16 @@
 
 #include <catch.hpp>
 #include <contains.hpp>
+#include <elements.hpp>
 #include <engram/cublas/blas_projection.hpp>
 #include <engram/layer/reference_projection.hpp>
-#include <random.hpp>
 
 #include <cmath>
 #include <vector>
 
 using namespace engram;
+using elements::at;
+using elements::random_elements;
 
 namespace {
 
@@ -22,15 +24,9 @@ struct Model {
 
   Model(Index m, Index d, Index g, Index padding, Random& random)
       : inputs(m), width(d), branches(g), stride(m + padding) {
-    matrix = elements((g + 1) * d * stride, random);
-    bias = elements((g + 1) * d, random);
+    matrix = random_elements<Bf16>((g + 1) * d * stride, random);
+    bias = random_elements<Bf16>((g + 1) * d, random);
     for (const Bf16 b : bias) float_bias.push_back(to_float(b));
-  }
-  static std::vector<Bf16> elements(Index count, Random& random) {
-    std::vector<Bf16> all;
-    for (Index i = 0; i < count; ++i)
-      all.push_back(from_float<Bf16>(static_cast<float>(random.below(2001) - 1000) / 500.0f));
-    return all;
   }
   BlasMatrix rows(Index begin, Index count, bool with_bias) const {
     BlasMatrix part;
@@ -54,7 +50,7 @@ struct Model {
     }
     const auto projection = ReferenceProjection<Bf16>::make(weights).value();
     const Index tokens = static_cast<Index>(e.size()) / inputs;
-    std::vector<Bf16> out(static_cast<std::size_t>(tokens * (branches + 1) * width));
+    std::vector<Bf16> out(at(tokens * (branches + 1) * width));
     const View<Bf16, 3> segments(out.data(), tokens, branches + 1, width);
     for (int s = 0; s <= branches; ++s)
       for (Index tile = 0; tile < projection.tiles(); ++tile)
@@ -102,7 +98,7 @@ TEST_CASE("blas projection: cuBLAS is asked for the product that the reference m
         CHECK(searches == 3 * (is_split ? 2 : 1));
         for (const Index tokens : batches)
           for (const Index skip : {0, 1, 77}) {
-            const std::vector<Bf16> e = Model::elements(tokens * s.inputs, random);
+            const std::vector<Bf16> e = random_elements<Bf16>(tokens * s.inputs, random);
             const std::vector<Bf16> expected = model.reference(e, with_bias);
             std::vector<Bf16> out(expected.size(), Bf16{0x7FC0});
             std::vector<std::byte> workspace(
@@ -133,7 +129,7 @@ TEST_CASE("blas projection: what cannot be is refused, and no product is made") 
   auto made = BlasProjection::make(model.matrices(false, false), 4, batches);
   REQUIRE(made.ok());
   BlasProjection& projection = made.value();
-  const std::vector<Bf16> seven = Model::elements(7 * 64, random), eight(8 * 64);
+  const std::vector<Bf16> seven = random_elements<Bf16>(7 * 64, random), eight(8 * 64);
   std::vector<Bf16> out(8 * 80);
   std::vector<std::byte> workspace(static_cast<std::size_t>(projection.workspace_bytes()));
   std::vector<std::byte> small(workspace.size() - 1);
@@ -183,7 +179,7 @@ TEST_CASE("blas projection: without a workspace where none is wanted, and moved 
   REQUIRE(made.ok());
   const BlasProjection moved(std::move(made.value()));
   CHECK(moved.workspace_bytes() == 0);
-  const std::vector<Bf16> e = Model::elements(7 * 64, random);
+  const std::vector<Bf16> e = random_elements<Bf16>(7 * 64, random);
   std::vector<Bf16> out(7 * 80);
   std::vector<std::byte> none;
   REQUIRE(project(moved, e, out, none).ok());

@@ -3,21 +3,14 @@
 #include "threaded_warp.hpp"
 
 #include <catch.hpp>
+#include <elements.hpp>
 #include <engram/cuda/fp8_operands.hpp>
-#include <random.hpp>
-
-#include <cstring>
 
 using namespace engram;
+using elements::at;
+using elements::same_bits;
 
 namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-bool same_bits(const std::vector<Bf16>& a, const std::vector<Bf16>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(static_cast<const void*>(a.data()), b.data(), a.size() * sizeof(Bf16)) == 0;
-}
 
 template <class T>
 View<T, 2, DeviceSpace> on_device(T* data, Index rows, Index columns, Index stride) {

@@ -8,8 +8,8 @@
 #include <host_arrays.hpp>
 
 using namespace engram;
+using elements::count_far;
 using fuse_case::Case;
-using fuse_case::count_far;
 using fuse_case::Shape;
 
 namespace {

@@ -5,21 +5,22 @@
 #include "threaded_warp.hpp"
 
 #include <catch.hpp>
+#include <elements.hpp>
 #include <engram/codec/plain.hpp>
 #include <engram/cuda/copy_rows.hpp>
 #include <engram/cuda/decode_fp8.hpp>
 #include <engram/storage/strided_rows.hpp>
-#include <random.hpp>
 
 #include <cstring>
 #include <limits>
 #include <vector>
 
 using namespace engram;
+using elements::at;
+using elements::poisoned;
+using elements::same_bits;
 
 namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 /// One thread of a grid.
 struct SerialGrid {
@@ -83,8 +84,7 @@ void check_rows(const Table& table, const Shape& shape, const Value& value, Rand
     id(first_bad) = static_cast<Row>(table.num_rows);
   }
 
-  std::vector<Out> found(at(shape.tokens * out_stride));
-  std::memset(static_cast<void*>(found.data()), 0xA5, found.size() * sizeof(Out));
+  std::vector<Out> found = poisoned<Out>(shape.tokens * out_stride);
   std::vector<Out> expected = found;
   for (Index i = 0; i < count; ++i) {
     const auto row = static_cast<Index>(id(i));
@@ -102,8 +102,7 @@ void check_rows(const Table& table, const Shape& shape, const Value& value, Rand
                           View<Out, 2>(found.data(), shape.tokens, shape.columns * shape.width)
                               .template with_stride<0>(out_stride),
                           Reports{&wrong}}});
-  CHECK(std::memcmp(static_cast<const void*>(found.data()), expected.data(),
-                    found.size() * sizeof(Out)) == 0);
+  CHECK(same_bits(found, expected));
   CHECK(wrong.code == (shape.with_bad_ids ? Code::bad_row : Code::ok));
   CHECK(wrong.index == first_bad);
 }

@@ -4,16 +4,15 @@
 #include "threaded_warp.hpp"
 
 #include <catch.hpp>
+#include <elements.hpp>
 #include <engram/cuda/order_taps.hpp>
-#include <random.hpp>
 
 #include <algorithm>
 
 using namespace engram;
+using elements::at;
 
 namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 /// The arrays of a TapOrder.
 struct Taps {

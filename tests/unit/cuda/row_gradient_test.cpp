@@ -11,7 +11,8 @@
 #include <numeric>
 
 using namespace engram;
-using row_case::at;
+using elements::at;
+using elements::same_bits;
 using row_case::Case;
 
 namespace {
@@ -47,12 +48,6 @@ struct Planner {
     return {};
   }
 };
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(static_cast<const void*>(a.data()),
-                                                           b.data(), a.size() * sizeof(T)) == 0);
-}
 
 /// Everything but the sums of places that no row has.
 template <class T, class Row, class Optimizer>

@@ -4,19 +4,20 @@
 #include "threaded_warp.hpp"
 
 #include <catch.hpp>
+#include <elements.hpp>
 #include <engram/codec/fp8.hpp>
 #include <engram/codec/plain.hpp>
 #include <engram/cuda/gather_body.hpp>
 #include <engram/cuda/staged_batch.hpp>
 #include <engram/storage/background_store.hpp>
-#include <random.hpp>
 #include <staged_case.hpp>
 
 #include <chrono>
-#include <cstring>
 #include <thread>
 
 using namespace engram;
+using elements::at;
+using elements::same_bits;
 using staged_case::byte_of;
 using staged_case::GatedStore;
 using staged_case::Latch;
@@ -38,8 +39,6 @@ Status gather(const ThreadedDevice& device, const Store& store, const Codec& cod
 }  // namespace engram
 
 namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 constexpr Index layers = 2, heads = 3;
 constexpr Index first_rows[layers] = {0, 60};
@@ -115,11 +114,6 @@ std::vector<std::int32_t> random_ids(Index tokens, Random& random) {
   for (Index i = 0; i < tokens * layers * heads; ++i)
     ids.push_back(random.below(6) == 0 ? -1 : static_cast<std::int32_t>(random.zipf(40)));
   return ids;
-}
-
-bool same_bits(const std::vector<Bf16>& a, const std::vector<Bf16>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(static_cast<const void*>(a.data()), b.data(), a.size() * sizeof(Bf16)) == 0;
 }
 
 constexpr Index seconds = 1'000'000;

@@ -10,7 +10,7 @@
 #include <engram/storage/gather.hpp>
 #include <engram/storage/host_store.hpp>
 
-#include <random.hpp>
+#include <elements.hpp>
 
 #include <algorithm>
 #include <array>
@@ -24,7 +24,8 @@ namespace threaded_cache {
 
 using namespace engram;
 
-inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+using elements::at;
+using elements::poisoned;
 
 struct HostAtomics {
   using Ref = std::atomic_ref<std::uint64_t>;
@@ -146,13 +147,6 @@ inline std::vector<int> zipf_ids(Index count, Index rows, Random& random) {
   for (Index i = 0; i < count; ++i)
     ids.push_back(random.below(30) == 0 ? -1 : static_cast<int>(random.zipf(rows)));
   return ids;
-}
-
-template <class Out>
-std::vector<Out> poisoned(Index count) {
-  std::vector<Out> elements(at(count));
-  std::memset(static_cast<void*>(elements.data()), 0xA5, elements.size() * sizeof(Out));
-  return elements;
 }
 
 /// How many ids' rows differ from the base's.

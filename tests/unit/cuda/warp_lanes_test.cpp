@@ -4,42 +4,29 @@
 #include "threaded_warp.hpp"
 
 #include <catch.hpp>
+#include <elements.hpp>
 #include <engram/codec/fp8.hpp>
 #include <engram/codec/ggml_blocks.hpp>
 #include <engram/cuda/fuse_row.hpp>
 #include <engram/cuda/gather_body.hpp>
 #include <engram/gating/short_conv.hpp>
 #include <engram/storage/strided_rows.hpp>
-#include <random.hpp>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
 using namespace engram;
+using elements::at;
+using elements::count_far;
+using elements::random_elements;
+using elements::same_bits;
 
 namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 template <class Body>
 void run_on_cpu(Index items, const Body& body) {
   for (Index i = 0; i < items; ++i) body(HostLanes<16>(), i);
-}
-
-template <class T>
-std::vector<T> random_elements(Index count, Random& random) {
-  std::vector<T> elements;
-  for (Index i = 0; i < count; ++i)
-    elements.push_back(from_float<T>(static_cast<float>(random.below(2001) - 1000) / 500.0f));
-  return elements;
-}
-
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(static_cast<const void*>(a.data()), b.data(), a.size() * sizeof(T)) == 0;
 }
 
 /// Streams, keys and value of a few tokens, and which of them take part.
@@ -174,22 +161,11 @@ void check_fuse_row(std::uint64_t seed, Index tokens, Index branches, Index widt
   ThreadedBlock::run([&](const ThreadedBlock& block) {
     for (Index item = 0; item < slots; ++item) fuse_row<Hold>(block, shared, call, item);
   });
-  const auto is_near = [](float a, float b, float bound) {
-    return (std::isnan(a) && std::isnan(b)) || a == b ||
-           std::abs(a - b) <= bound * (1 + std::abs(b));
-  };
-  const float bound = std::is_same_v<T, float> ? 4e-6f : std::is_same_v<T, Bf16> ? 8e-3f : 1e-3f;
-  Index wrong = 0;
-  for (std::size_t i = 0; i < out.size(); ++i)
-    wrong += is_near(to_float(row_out[i]), to_float(out[i]), bound) ? 0 : 1;
-  CHECK(wrong == 0);
-  wrong = 0;
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    wrong += is_near(row_scores[i], scores[i], 1e-5f) ? 0 : 1;
-    wrong += is_near(row_gates[i], gates[i], 1e-5f) ? 0 : 1;
-    wrong += is_near(row_norms[i], norms[i], 1e-5f) ? 0 : 1;
-  }
-  CHECK(wrong == 0);
+  const double bound = std::is_same_v<T, float> ? 4e-6 : std::is_same_v<T, Bf16> ? 8e-3 : 1e-3;
+  CHECK(count_far(row_out, out, bound) == 0);
+  CHECK(count_far(row_scores, scores, 1e-5) == 0);
+  CHECK(count_far(row_gates, gates, 1e-5) == 0);
+  CHECK(count_far(row_norms, norms, 1e-5) == 0);
   CHECK(parts == s.parts);
 }
 
@@ -349,7 +325,7 @@ TEST_CASE("warp lanes: all_finite, silu and its slope in every lane") {
     std::vector<float> all(32);
     ThreadedWarp::run(1, [&](const auto& lanes, Index) {
       const float x = static_cast<float>(ThreadedWarp::lane()) - 15.5f;
-      all[static_cast<std::size_t>(ThreadedWarp::lane())] = f(lanes, x);
+      all[at(ThreadedWarp::lane())] = f(lanes, x);
     });
     return all;
   };
@@ -364,7 +340,7 @@ TEST_CASE("warp lanes: all_finite, silu and its slope in every lane") {
   for (int lane = 0; lane < 32; ++lane) {
     const double x = lane - 15.5;
     const double s = 1 / (1 + std::exp(-x));
-    const auto i = static_cast<std::size_t>(lane);
+    const auto i = at(lane);
     CHECK(std::abs(silu[i] - x * s) < 1e-6 * (1 + std::abs(x)));
     CHECK(std::abs(slope[i] - (s + x * s * (1 - s))) < 1e-6);
     CHECK(finite[i] == 1.0f);
