@@ -9,9 +9,10 @@
 #include <engram/storage/background_store.hpp>
 #include <staged_case.hpp>
 
+#include <algorithm>
+
 using namespace engram;
 using gpu::at;
-using staged_case::byte_of;
 using staged_case::GatedStore;
 using staged_case::Latch;
 
@@ -47,22 +48,17 @@ struct Staged {
   }
   static std::vector<Bf16> expected(const std::vector<std::int32_t>& ids) {
     std::vector<Bf16> all(at(count * width));
-    for (Index i = 0; i < count; ++i) {
-      if (ids[at(i)] < 0) continue;
-      std::byte row[width + width / 32];
-      for (Index b = 0; b < width + width / 32; ++b) row[b] = byte_of(ids[at(i)], b, width);
-      for (Index d = 0; d < width; ++d)
-        all[at(i * width + d)] = from_float<Bf16>(Fp8Codec().value({row, row + width}, d));
-    }
+    for (Index i = 0; i < count; ++i)
+      if (ids[at(i)] >= 0) {
+        const std::vector<Bf16> row = staged_case::decoded_row(Fp8Codec(), ids[at(i)], width);
+        std::copy(row.begin(), row.end(), all.begin() + i * width);
+      }
     return all;
   }
 };
 
 std::vector<std::int32_t> random_ids(Random& random) {
-  std::vector<std::int32_t> ids;
-  for (Index i = 0; i < count; ++i)
-    ids.push_back(random.below(6) == 0 ? -1 : static_cast<std::int32_t>(random.zipf(500)));
-  return ids;
+  return staged_case::random_ids(count, 500, random);
 }
 
 }  // namespace

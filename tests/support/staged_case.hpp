@@ -3,10 +3,12 @@
 
 // A store that answers when it is told to, with rows that say which they are.
 
+#include <elements.hpp>
 #include <engram/storage/store.hpp>
 
 #include <condition_variable>
 #include <mutex>
+#include <vector>
 
 namespace staged_case {
 
@@ -33,6 +35,28 @@ struct Latch {
 inline std::byte byte_of(Index row, Index b, Index codes, std::uint64_t edition = 0) {
   return static_cast<std::byte>(b < codes ? (row * 7 + b + static_cast<Index>(edition)) % 120
                                           : 125 + row % 4);
+}
+
+/// Such a row of `width` elements, decoded.
+template <class Codec>
+std::vector<Bf16> decoded_row(const Codec& codec, Index row, Index width,
+                              std::uint64_t edition = 0) {
+  const Index codes = codec.code_bytes(width);
+  std::vector<std::byte> bytes;
+  for (Index b = 0; b < codes + codec.scale_bytes(width); ++b)
+    bytes.push_back(byte_of(row, b, codes, edition));
+  std::vector<Bf16> all;
+  for (Index d = 0; d < width; ++d)
+    all.push_back(from_float<Bf16>(codec.value({bytes.data(), bytes.data() + codes}, d)));
+  return all;
+}
+
+/// Ids as words are, some of them -1.
+inline std::vector<std::int32_t> random_ids(Index count, Index rows, Random& random) {
+  std::vector<std::int32_t> ids;
+  for (Index i = 0; i < count; ++i)
+    ids.push_back(random.below(6) == 0 ? -1 : static_cast<std::int32_t>(random.zipf(rows)));
+  return ids;
 }
 
 class GatedStore {

@@ -12,13 +12,14 @@
 #include <engram/storage/background_store.hpp>
 #include <staged_case.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
 using namespace engram;
 using elements::at;
 using elements::same_bits;
-using staged_case::byte_of;
+using staged_case::decoded_row;
 using staged_case::GatedStore;
 using staged_case::Latch;
 
@@ -86,19 +87,14 @@ struct Staged {
   std::vector<Bf16> expected(const std::vector<std::int32_t>& ids) const {
     const Index tokens = static_cast<Index>(ids.size()) / (layers * heads);
     std::vector<Bf16> all(ids.size() * at(width));
-    std::vector<std::byte> row(at(base.row_bytes() + base.scale_bytes()));
     for (Index l = 0; l < layers; ++l)
       for (Index t = 0; t < tokens; ++t)
-        for (Index h = 0; h < heads; ++h) {
-          const Index id = ids[at((t * layers + l) * heads + h)];
-          for (std::size_t b = 0; b < row.size() && id >= 0; ++b)
-            row[b] =
-                byte_of(id + first_rows[l], static_cast<Index>(b), base.row_bytes(), gate.edition);
-          const RowBytes from{row.data(), row.data() + base.row_bytes()};
-          for (Index d = 0; d < width; ++d)
-            all[at(((l * tokens + t) * heads + h) * width + d)] =
-                id < 0 ? Bf16{} : from_float<Bf16>(codec.value(from, d));
-        }
+        for (Index h = 0; h < heads; ++h)
+          if (const Index id = ids[at((t * layers + l) * heads + h)]; id >= 0) {
+            const std::vector<Bf16> row =
+                decoded_row(codec, id + first_rows[l], width, gate.edition);
+            std::copy(row.begin(), row.end(), all.begin() + ((l * tokens + t) * heads + h) * width);
+          }
     return all;
   }
   Status plan(const std::vector<std::int32_t>& ids) {
@@ -107,13 +103,23 @@ struct Staged {
                                     layers, heads),
         firsts);
   }
+  void ask(const std::vector<std::int32_t>& ids) {
+    REQUIRE(plan(ids).ok());
+    REQUIRE(batch->submit().ok());
+  }
+  /// Whether poll() says within a minute that the batch is done.
+  bool is_done_soon() {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (std::chrono::steady_clock::now() < end) {
+      if (batch->poll()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  }
 };
 
 std::vector<std::int32_t> random_ids(Index tokens, Random& random) {
-  std::vector<std::int32_t> ids;
-  for (Index i = 0; i < tokens * layers * heads; ++i)
-    ids.push_back(random.below(6) == 0 ? -1 : static_cast<std::int32_t>(random.zipf(40)));
-  return ids;
+  return staged_case::random_ids(tokens * layers * heads, 40, random);
 }
 
 constexpr Index seconds = 1'000'000;
@@ -125,8 +131,7 @@ void check_steps(Index width) {
   for (const Index tokens : {1, 10, 3, 7}) {
     INFO(tokens << " tokens");
     const auto ids = random_ids(tokens, random);
-    REQUIRE(s.plan(ids).ok());
-    REQUIRE(s.batch->submit().ok());
+    s.ask(ids);
     CHECK(same_bits(s.step(tokens, 60 * seconds), s.expected(ids)));
     CHECK(s.wrong.code == Code::ok);
     CHECK(s.batch->is_taken());
@@ -148,8 +153,7 @@ TEST_CASE("staged batch: a step that is launched first waits for its rows") {
   const auto ids = random_ids(4, random);
   std::vector<Bf16> found;
   std::thread gpu([&] { found = s.step(4, 60 * seconds); });
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   CHECK_FALSE(s.batch->is_taken());
   CHECK(s.plan(ids) == Status{Code::busy, 0, 1});  // its memory is in use
   CHECK(s.batch->submit() == Status{Code::busy, 0, 1});
@@ -166,8 +170,7 @@ TEST_CASE("staged batch: rows that are late are zeros, reported, and never anoth
   Random random(3);
   const auto late = random_ids(4, random), next = random_ids(4, random);
   const std::vector<Bf16> zeros(at(4 * layers * heads * 16));
-  REQUIRE(s.plan(late).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(late);
   CHECK(same_bits(s.step(4, 1000), zeros));
   CHECK(s.wrong.code == Code::busy);
   CHECK(s.batch->is_taken());
@@ -178,8 +181,7 @@ TEST_CASE("staged batch: rows that are late are zeros, reported, and never anoth
   s.gate.set(true);
   CHECK(s.batch->wait().ok());
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  REQUIRE(s.plan(next).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(next);
   gpu.join();
   CHECK(same_bits(found, s.expected(next)));
   CHECK(s.wrong.code == Code::ok);
@@ -192,8 +194,7 @@ TEST_CASE("staged batch: a step that nothing was asked for does not shift those 
   CHECK(same_bits(s.step(4, 1000), std::vector<Bf16>(at(4 * layers * heads * 16))));
   CHECK(s.wrong.code == Code::busy);
   s.wrong = {};
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
   CHECK(s.wrong.code == Code::ok);
 }
@@ -203,26 +204,50 @@ TEST_CASE("staged batch: submitted once for each plan") {
   Random random(10);
   const auto ids = random_ids(4, random);
   CHECK(s.batch->submit() == Status{Code::busy, 0, 1});
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
   CHECK(s.batch->submit() == Status{Code::busy, 0, 1});
   CHECK(s.batch->is_taken());
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+}
+
+TEST_CASE("staged batch: poll says whether the store has answered, with rows or without") {
+  Staged<Bf16Codec> s(16, 60);
+  Random random(11);
+  const auto ids = random_ids(4, random);
+  CHECK(s.batch->poll());  // nothing is on the way
+  s.gate.set(false);
+  s.ask(ids);
+  for (int turn = 0; turn < 20; ++turn) {
+    CHECK_FALSE(s.batch->poll());
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  s.gate.set(true);
+  CHECK(s.is_done_soon());
+  CHECK_FALSE(s.batch->is_taken());  // the rows are there, and wait for the GPU
+  CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
+  CHECK(s.batch->poll());
+  CHECK(s.batch->wait().ok());
+
+  s.batch->clear();  // or the rows would be there already
+  s.gate.set(false);
+  s.ask(ids);
+  CHECK_FALSE(s.batch->poll());
+  s.gate.set(true, {Code::corrupt, 0, 17});
+  CHECK(s.is_done_soon());
+  CHECK(s.batch->wait() == Status{Code::corrupt, 0, 17});
+  CHECK(s.batch->poll());
 }
 
 TEST_CASE("staged batch: given up, it leaves room for the next") {
   Staged<Bf16Codec> s(16, 60);
   Random random(4);
   const auto ids = random_ids(4, random), next = random_ids(5, random);
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   s.batch->discard();
   CHECK(s.batch->is_taken());
-  REQUIRE(s.plan(next).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(next);
   CHECK(same_bits(s.step(5, 60 * seconds), s.expected(next)));
   CHECK(s.wrong.code == Code::ok);
 }
@@ -232,15 +257,13 @@ TEST_CASE("staged batch: a failed one is zeros and io, and the host knows why") 
   s.gate.set(true, {Code::corrupt, 0, 17});
   Random random(5);
   const auto ids = random_ids(4, random);
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   CHECK(same_bits(s.step(4, 60 * seconds), std::vector<Bf16>(at(4 * layers * heads * 16))));
   CHECK(s.wrong.code == Code::io);
   CHECK(s.batch->wait() == Status{Code::corrupt, 0, 17});
   s.gate.set(true);
   s.wrong = {};
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
   CHECK(s.wrong.code == Code::ok);
 }
@@ -249,8 +272,7 @@ TEST_CASE("staged batch: of another size than the step's it is zeros, and report
   Staged<Bf16Codec> s(16, 60);
   Random random(6);
   const auto ids = random_ids(4, random);
-  REQUIRE(s.plan(ids).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(ids);
   CHECK(same_bits(s.step(5, 60 * seconds), std::vector<Bf16>(at(5 * layers * heads * 16))));
   CHECK(s.wrong.code == Code::shape_mismatch);
   CHECK(s.wrong.index == 4 * layers * heads);
@@ -260,12 +282,10 @@ TEST_CASE("staged batch: of another size than the step's it is zeros, and report
 TEST_CASE("staged batch: no rows at all, and no tokens") {
   Staged<Bf16Codec> s(16, 60);
   const std::vector<std::int32_t> none(at(3 * layers * heads), -1);
-  REQUIRE(s.plan(none).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask(none);
   CHECK(same_bits(s.step(3, 60 * seconds), s.expected(none)));
   CHECK(s.wrong.code == Code::ok);
-  REQUIRE(s.plan({}).ok());
-  REQUIRE(s.batch->submit().ok());
+  s.ask({});
   CHECK(s.step(0, 60 * seconds).empty());
   CHECK(s.batch->is_taken());
 }
@@ -280,8 +300,7 @@ TEST_CASE("staged batch: rows stay on the GPU while there is room") {
     for (int step = 0; step < 40; ++step) {
       const Index tokens = 1 + random.below(10);
       const auto ids = random_ids(tokens, random);
-      REQUIRE(s.plan(ids).ok());
-      REQUIRE(s.batch->submit().ok());
+      s.ask(ids);
       REQUIRE(same_bits(s.step(tokens, 60 * seconds), s.expected(ids)));
       const auto [hits, misses] = s.batch->counts();
       CHECK(static_cast<Index>(misses) == s.gate.rows_read);
@@ -299,8 +318,7 @@ TEST_CASE("staged batch: a step whose rows are all there asks the store for noth
   Random random(12);
   const auto ids = random_ids(4, random);
   for (int step = 0; step < 3; ++step) {
-    REQUIRE(s.plan(ids).ok());
-    REQUIRE(s.batch->submit().ok());
+    s.ask(ids);
     if (step > 0) s.gate.set(false);  // nobody waits for it
     CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
   }
@@ -319,8 +337,7 @@ TEST_CASE("staged batch: rows that did not come are asked for again") {
     CHECK(s.wrong.code == code);
     s.wrong = {};
     s.gate.set(true);
-    REQUIRE(s.plan(ids).ok());
-    REQUIRE(s.batch->submit().ok());
+    s.ask(ids);
     CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
     CHECK(s.wrong.code == Code::ok);
     CHECK(s.batch->counts().hits == 0);
@@ -360,8 +377,7 @@ TEST_CASE("staged batch: a lost batch leaves the rows of those before it") {
   Random random(14);
   const auto first = random_ids(4, random), lost = random_ids(4, random);
   const auto run = [&](const std::vector<std::int32_t>& ids) {
-    REQUIRE(s.plan(ids).ok());
-    REQUIRE(s.batch->submit().ok());
+    s.ask(ids);
     return s.step(4, 60 * seconds);
   };
   CHECK(same_bits(run(first), s.expected(first)));
@@ -381,8 +397,7 @@ TEST_CASE("staged batch: a store with other rows is read anew") {
   Random random(15);
   const auto ids = random_ids(4, random);
   const auto run = [&] {
-    REQUIRE(s.plan(ids).ok());
-    REQUIRE(s.batch->submit().ok());
+    s.ask(ids);
     CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
   };
   run();
