@@ -23,10 +23,11 @@ std::string same_ids() {
     std::vector<Bf16> out[3];
     for (std::vector<Bf16>& rows : out) rows = poisoned<Bf16>(count * width);
     Reports::Found found;
+    Shared shared[3];
     ThreadedWarp::run_warps(3, [&](int warp) {
-      run_share<ManyThreads>(cache, base.ref(), codec, View<const int, 2>(ids.data(), count, 1),
-                             base.num_rows(), width, View<Bf16, 2>(out[warp].data(), count, width),
-                             Reports{&found}, 0, 1);
+      run_share<ManyThreads>(cache, shared[warp], base.ref(), codec,
+                             View<const int, 2>(ids.data(), count, 1), base.num_rows(), width,
+                             View<Bf16, 2>(out[warp].data(), count, width), Reports{&found}, 0, 1);
     });
     for (const std::vector<Bf16>& rows : out)
       if (wrong_rows(base, codec, width, ids, rows) != 0) return "a warp's rows are not the base's";

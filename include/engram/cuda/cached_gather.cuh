@@ -4,7 +4,7 @@
 // gather() through a cache in the GPU's memory: what is not there is read from the base by the same
 // kernel, which also puts it there.
 
-#include <engram/cuda/cached_rows.hpp>
+#include <engram/cuda/cached_gather_body.hpp>
 #include <engram/cuda/cuda_device.cuh>
 #include <engram/cuda/row_cache.hpp>
 #include <engram/storage/gather.hpp>
@@ -37,40 +37,12 @@ struct DeviceAtomics {
   }
 };
 
-/// GatherRowBody through the cache, a warp for each row; each block is of one batch.
-template <class Ref, class Codec, class Row, class Out>
+/// Runs a CachedGatherBody.
+template <class Body>
 ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
-    gather_through_cache(RowSlots slots, Ref base, Codec codec, View<const Row, 2> rows,
-                         Index num_rows, Index width, View<Out, 2> out, ErrorWord errors) {
-  using Lanes = CacheLanes<HardwareWarp>;
-  using Rows = CachedRows<Lanes, DeviceAtomics, Ref>;
-  constexpr int warps = threads_of_a_block / 32;
-  __shared__ std::uint64_t batch, sums[3][warps];
-  if (threadIdx.x == 0) batch = enter_batch<DeviceAtomics>(slots.clock);
-  __syncthreads();
-
-  RowCacheCounts counts;
-  const GatherRowBody<Rows, Codec, Row, Out, ErrorWord> body{
-      {slots, base, batch, &counts}, codec, rows, num_rows, width, out, errors};
-  const Index first = Index{blockIdx.x} * warps + threadIdx.x / 32;
-  for (Index item = first; item < rows.size(); item += Index{gridDim.x} * warps)
-    body(Lanes(), item);
-
-  if (threadIdx.x % 32 == 0) {
-    sums[0][threadIdx.x / 32] = counts.hits;
-    sums[1][threadIdx.x / 32] = counts.misses;
-    sums[2][threadIdx.x / 32] = counts.uncached;
-  }
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  std::uint64_t* const totals[3] = {&slots.counts->hits, &slots.counts->misses,
-                                    &slots.counts->uncached};
-  for (int i = 0; i < 3; ++i) {
-    std::uint64_t sum = 0;
-    for (int warp = 0; warp < warps; ++warp) sum += sums[i][warp];
-    if (sum != 0) (void)DeviceAtomics::add(totals[i], sum);
-  }
-  leave_batch<DeviceAtomics>(slots.clock);
+    gather_through_cache(Body body) {
+  __shared__ CachedGatherShared<HardwareGrid::warps> shared;
+  body(HardwareGrid(), shared);
 }
 
 /// What gather() (gather.cuh) gives for the same base, bit for bit, with fewer rows read from
@@ -101,12 +73,14 @@ ENGRAM_HIDDEN Status cached_gather(const CudaDevice& device, RowCache& cache, co
   if (shape.row_bytes != base.row_bytes() || shape.scale_bytes != base.scale_bytes())
     return {Code::mismatch, 0, shape.row_bytes};
   // Each block changes the clock twice: few blocks, and each for many rows where there are many.
-  constexpr Index most = 4096, warps = threads_of_a_block / 32;
+  constexpr Index most = 4096, warps = HardwareGrid::warps;
   const Index count = rows.size();
   const Index each = count > most * warps ? (count - 1) / most + 1 : warps;
-  device.launch(count, each, gather_through_cache<decltype(base.ref()), Codec, Id, Out>,
-                cache.ref(), base.ref(), codec, rows, base.num_rows(), width, to,
-                device.error_word());
+  using Body = CachedGatherBody<CacheLanes<HardwareWarp>, DeviceAtomics, decltype(base.ref()),
+                                Codec, Id, Out, ErrorWord>;
+  device.launch(
+      count, each, gather_through_cache<Body>,
+      Body{cache.ref(), base.ref(), codec, rows, base.num_rows(), width, to, device.error_word()});
   return {};
 }
 

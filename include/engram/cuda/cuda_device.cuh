@@ -43,9 +43,12 @@ struct HardwareBlock {
 /// All threads of a launch, as the calling one sees them.
 struct HardwareGrid {
   static constexpr int threads = threads_of_a_block;
+  static constexpr int warps = threads / 32;
   __device__ static int thread() noexcept { return static_cast<int>(threadIdx.x); }
   __device__ static Index block() noexcept { return Index{blockIdx.x}; }
   __device__ static Index blocks() noexcept { return Index{gridDim.x}; }
+  /// Where the threads of a block meet.
+  __device__ static void sync() noexcept { __syncthreads(); }
 };
 
 /// Each warp takes an item, then the one as many items further as there are warps.

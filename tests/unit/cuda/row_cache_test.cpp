@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <thread>
 #include <vector>
 
 using namespace engram;
@@ -41,14 +40,9 @@ RowCacheCounts call(Cache& cache, const HostStore& base, const Codec& codec, Ind
   const auto count = static_cast<Index>(ids.size());
   std::vector<Out> out = poisoned<Out>(count * width);
   Reports::Found wrong;
-  std::vector<std::thread> threads;
-  for (int warp = 0; warp < warps; ++warp)
-    threads.emplace_back([&, warp] {
-      run_share<OneThread, Atomics>(
-          cache, base.ref(), codec, View<const int, 2>(ids.data(), count, 1), base.num_rows(),
-          width, View<Out, 2>(out.data(), count, width), Reports{&wrong}, warp, warps);
-    });
-  for (std::thread& thread : threads) thread.join();
+  run_threads(warps, [&](int warp) {
+    run_thread<Atomics>(cache, base, codec, width, ids, out, Reports{&wrong}, warp, warps);
+  });
   CHECK(wrong_rows(base, codec, width, ids, out) == 0);
   CHECK(wrong.code == Code::ok);
   const RowCacheCounts counts{cache.counts.hits - before.hits, cache.counts.misses - before.misses,
@@ -156,11 +150,13 @@ TEST_CASE("row cache: warps of 32 threads look at a set and fill slots together"
       std::vector<Out> out = poisoned<Out>(count * width);
       if (turn == 3) ids[17] = ids[40] = 50;
       Reports::Found wrong;
+      Shared shared[warps];
       ThreadedWarp::run_warps(warps, [&](int warp) {
         const auto run = [&](const auto& ref) {
-          run_share<ManyThreads>(
-              cache, ref, codec, View<const int, 2>(ids.data(), count / 3, 3), base.num_rows(),
-              width, View<Out, 2>(out.data(), count / 3, 3 * width), Reports{&wrong}, warp, warps);
+          run_share<ManyThreads>(cache, shared[warp], ref, codec,
+                                 View<const int, 2>(ids.data(), count / 3, 3), base.num_rows(),
+                                 width, View<Out, 2>(out.data(), count / 3, 3 * width),
+                                 Reports{&wrong}, warp, warps);
         };
         if (apart)
           run(ApartRows{codes.data(), scales.data(), base.row_bytes(), base.scale_bytes()});
@@ -328,9 +324,7 @@ TEST_CASE(
     for (int turn = 0; turn < 2; ++turn) {
       std::vector<float> out = poisoned<float>(count * width);
       Reports::Found wrong;
-      run_share<OneThread>(cache, base.ref(), codec, View<const int, 2>(ids.data(), count, 1),
-                           base.num_rows(), width, View<float, 2>(out.data(), count, width),
-                           Reports{&wrong}, 0, 1);
+      run_thread(cache, base, codec, width, ids, out, Reports{&wrong});
       CHECK(wrong_rows(base, codec, width, ids, out) == 0);
       CHECK(wrong.code == Code::bad_row);
       CHECK(wrong.index == 3);
@@ -346,11 +340,8 @@ TEST_CASE("row cache: a base that was changed needs a cache that was emptied") {
   CHECK(is(small.call({1, 2, 3}), 0, 3, 0));
   const HostStore other = random_table(F32Codec(), 300, Small::width, 99);
   std::vector<float> out(at(Small::width));
-  const int id = 2;
   Reports::Found wrong;
-  run_share<OneThread>(small.cache, other.ref(), F32Codec(), View<const int, 2>(&id, 1, 1), 300,
-                       Small::width, View<float, 2>(out.data(), 1, Small::width), Reports{&wrong},
-                       0, 1);
+  run_thread(small.cache, other, F32Codec(), Small::width, {2}, out, Reports{&wrong});
   CHECK(wrong_rows(small.base, F32Codec(), Small::width, {2}, out) == 0);  // as it was
   std::fill(small.cache.words.begin(), small.cache.words.end(), 0);        // RowCache::clear()
   CHECK(is(call<float>(small.cache, other, F32Codec(), Small::width, {1, 2, 3}), 0, 3, 0));

@@ -6,18 +6,14 @@
 
 #include "threaded_warp.hpp"
 
-#include <engram/cuda/cached_rows.hpp>
-#include <engram/storage/gather.hpp>
-#include <engram/storage/host_store.hpp>
-
-#include <elements.hpp>
+#include <engram/cuda/cached_gather_body.hpp>
+#include <random_table.hpp>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace threaded_cache {
@@ -26,6 +22,7 @@ using namespace engram;
 
 using elements::at;
 using elements::poisoned;
+using random_tables::random_table;
 
 struct HostAtomics {
   using Ref = std::atomic_ref<std::uint64_t>;
@@ -49,6 +46,7 @@ struct HostAtomics {
 
 /// A warp of one thread, for many warps at the same time.
 struct OneThread : SerialLanes {
+  static constexpr int threads = 1;
   using Words = std::array<SlotWord, RowSlots::ways>;
 
   template <class Atomics>
@@ -68,15 +66,27 @@ struct OneThread : SerialLanes {
   static bool once(const F& f) {
     return f();
   }
-  static std::uint64_t from_first(std::uint64_t x) { return x; }
-  static bool is_first() { return true; }
 };
 
 /// A warp of 32 threads.
 struct ManyThreads : CacheLanes<ThreadedWarp> {
-  static std::uint64_t from_first(std::uint64_t x) { return ThreadedWarp::from_lane(x, 0); }
-  static bool is_first() { return ThreadedWarp::lane() == 0; }
+  static constexpr int threads = 32;
 };
+
+/// Warps that are each a block of its own, as the threads of one see them.
+template <class Lanes>
+struct WarpGrid {
+  static constexpr int threads = Lanes::threads, warps = 1;
+  Index own, all;
+
+  Index block() const { return own; }
+  Index blocks() const { return all; }
+  static int thread() { return threads == 1 ? 0 : ThreadedWarp::lane(); }
+  static void sync() {
+    if constexpr (threads > 1) ThreadedWarp::sync();
+  }
+};
+using Shared = CachedGatherShared<1>;
 
 struct Cache {
   static constexpr std::byte poison{0xEE};
@@ -104,64 +114,41 @@ struct Cache {
   std::uint64_t batch() const { return clock >> 24; }
 };
 
-/// A call's share of one warp, as gather_through_cache() runs it.
+/// A warp's share of a call, by its threads together.
 template <class Lanes, class Atomics = HostAtomics, class Ref, class Codec, class Out>
-void run_share(Cache& cache, const Ref& base, const Codec& codec, View<const int, 2> rows,
-               Index num_rows, Index width, View<Out, 2> out, Reports errors, int warp, int warps) {
-  std::uint64_t batch = 0;
-  if (Lanes::is_first()) batch = enter_batch<HostAtomics>(cache.slots.clock);
-  batch = Lanes::from_first(batch);
-  RowCacheCounts counts;
-  using Rows = CachedRows<Lanes, Atomics, Ref>;
-  const GatherRowBody<Rows, Codec, int, Out, Reports> body{
-      {cache.slots, base, batch, &counts}, codec, rows, num_rows, width, out, errors};
-  for (Index item = warp; item < rows.size(); item += warps) body(Lanes(), item);
-  (void)Lanes::from_first(0);  // all lanes are done
-  if (!Lanes::is_first()) return;
-  HostAtomics::add(&cache.counts.hits, counts.hits);
-  HostAtomics::add(&cache.counts.misses, counts.misses);
-  HostAtomics::add(&cache.counts.uncached, counts.uncached);
-  leave_batch<HostAtomics>(cache.slots.clock);
+void run_share(Cache& cache, Shared& shared, const Ref& base, const Codec& codec,
+               View<const int, 2> rows, Index num_rows, Index width, View<Out, 2> out,
+               Reports errors, int warp, int warps) {
+  CachedGatherBody<Lanes, Atomics, Ref, Codec, int, Out, Reports>{
+      cache.slots, base, codec, rows, num_rows, width, out, errors}(WarpGrid<Lanes>{warp, warps},
+                                                                    shared);
 }
 
-template <class Codec>
-HostStore random_table(const Codec& codec, Index rows, Index width, std::uint64_t seed,
-                       Index stride = 0) {
-  HostStoreOptions options;
-  options.stride = stride;
-  HostStore store =
-      HostStore::make(rows, codec.code_bytes(width), codec.scale_bytes(width), options).value();
-  Random random(seed);
-  for (Index row = 0; row < rows; ++row) {
-    const MutableRowBytes to = store.mutable_ref()(row);
-    for (Index b = 0; b < store.row_bytes(); ++b)
-      to.codes[b] = static_cast<std::byte>(random.bits());
-    for (Index b = 0; b < store.scale_bytes(); ++b)
-      to.scales[b] = static_cast<std::byte>(random.bits());
-  }
-  return store;
+/// The share of a warp of one thread.
+template <class Atomics = HostAtomics, class Codec, class Out>
+void run_thread(Cache& cache, const HostStore& base, const Codec& codec, Index width,
+                const std::vector<int>& ids, std::vector<Out>& out, Reports errors, int warp = 0,
+                int warps = 1) {
+  Shared shared;
+  const auto count = static_cast<Index>(ids.size());
+  run_share<OneThread, Atomics>(cache, shared, base.ref(), codec,
+                                View<const int, 2>(ids.data(), count, 1), base.num_rows(), width,
+                                View<Out, 2>(out.data(), count, width), errors, warp, warps);
 }
 
 inline std::vector<int> zipf_ids(Index count, Index rows, Random& random) {
-  std::vector<int> ids;
-  for (Index i = 0; i < count; ++i)
-    ids.push_back(random.below(30) == 0 ? -1 : static_cast<int>(random.zipf(rows)));
-  return ids;
+  return random_tables::zipf_ids<int>(count, rows, random, 30);
 }
 
 /// How many ids' rows differ from the base's.
 template <class Out, class Codec>
 Index wrong_rows(const HostStore& base, const Codec& codec, Index width,
                  const std::vector<int>& ids, const std::vector<Out>& found) {
+  const std::vector<Out> expected = random_tables::expected_rows<Out>(base, codec, width, ids);
   Index wrong = 0;
-  std::vector<Out> expected(at(width));
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    std::fill(expected.begin(), expected.end(), Out{});
-    if (ids[i] >= 0 && ids[i] < base.num_rows())
-      decode_row(HostLanes<16>(), codec, base.ref()(ids[i]), width, expected.data());
-    wrong += std::memcmp(static_cast<const void*>(expected.data()), &found[i * at(width)],
+  for (std::size_t i = 0; i < expected.size(); i += at(width))
+    wrong += std::memcmp(static_cast<const void*>(&expected[i]), &found[i],
                          at(width) * sizeof(Out)) != 0;
-  }
   return wrong;
 }
 
@@ -173,21 +160,16 @@ std::string overlapping_calls(const Codec& codec, Index width, int threads, int 
   const HostStore base = random_table(codec, 3000, width, 4);
   Cache cache(4, base);
   std::atomic<Index> wrong = 0;
-  std::vector<std::thread> all;
-  for (int t = 0; t < threads; ++t)
-    all.emplace_back([&, t] {
-      Random random(static_cast<std::uint64_t>(100 + t));
-      Reports::Found found;
-      for (int call = 0; call < calls; ++call) {
-        const std::vector<int> ids = zipf_ids(count, 3000, random);
-        std::vector<Bf16> out = poisoned<Bf16>(count * width);
-        run_share<OneThread>(cache, base.ref(), codec, View<const int, 2>(ids.data(), count, 1),
-                             base.num_rows(), width, View<Bf16, 2>(out.data(), count, width),
-                             Reports{&found}, 0, 1);
-        wrong += wrong_rows(base, codec, width, ids, out);
-      }
-    });
-  for (std::thread& thread : all) thread.join();
+  run_threads(threads, [&](int thread) {
+    Random random(static_cast<std::uint64_t>(100 + thread));
+    Reports::Found found;
+    for (int call = 0; call < calls; ++call) {
+      const std::vector<int> ids = zipf_ids(count, 3000, random);
+      std::vector<Bf16> out = poisoned<Bf16>(count * width);
+      run_thread(cache, base, codec, width, ids, out, Reports{&found});
+      wrong += wrong_rows(base, codec, width, ids, out);
+    }
+  });
   const auto most = static_cast<std::uint64_t>(threads * calls);
   if (wrong != 0) return sentence({wrong.load(), " rows are not the base's"});
   if (cache.clock % (1U << 24) != 0) return "somebody is still in a batch";

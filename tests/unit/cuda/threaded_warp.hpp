@@ -15,6 +15,14 @@
 #include <thread>
 #include <vector>
 
+/// Runs f(0), f(1), ..., each in a thread, all at the same time.
+template <class F>
+void run_threads(int count, const F& f) {
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < count; ++thread) threads.emplace_back([&f, thread] { f(thread); });
+  for (std::thread& thread : threads) thread.join();
+}
+
 struct ThreadedWarp {
   /// What the threads of a warp share.
   struct Shared {
@@ -61,15 +69,12 @@ struct ThreadedWarp {
   template <class F>
   static void run_warps(int warps, const F& f) {
     std::deque<Shared> shared(static_cast<std::size_t>(warps));
-    std::vector<std::thread> threads;
-    for (int thread = 0; thread < 32 * warps; ++thread)
-      threads.emplace_back([&, thread] {
-        own_warp = &shared[static_cast<std::size_t>(thread / 32)];
-        own_lane = thread % 32;
-        turn = 0;
-        f(thread / 32);
-      });
-    for (std::thread& thread : threads) thread.join();
+    run_threads(32 * warps, [&](int thread) {
+      own_warp = &shared[static_cast<std::size_t>(thread / 32)];
+      own_lane = thread % 32;
+      turn = 0;
+      f(thread / 32);
+    });
   }
 };
 
@@ -95,10 +100,7 @@ struct ThreadedBlock {
   template <class F>
   static void run(const F& f) {
     std::barrier<> barrier(threads);
-    std::vector<std::thread> all;
-    for (int thread = 0; thread < threads; ++thread)
-      all.emplace_back([&, thread] { f(ThreadedBlock{thread, &barrier}); });
-    for (std::thread& thread : all) thread.join();
+    run_threads(threads, [&](int thread) { f(ThreadedBlock{thread, &barrier}); });
   }
 };
 
