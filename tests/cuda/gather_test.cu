@@ -8,10 +8,14 @@
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/gather.cuh>
 #include <engram/cuda/pinned_store.hpp>
+#include <random_table.hpp>
 
 using namespace engram;
+using elements::poisoned;
 using gpu::at;
 using gpu::same_bits;
+using random_tables::expected_rows;
+using random_tables::zipf_ids;
 
 namespace {
 
@@ -22,42 +26,16 @@ inline constexpr bool keeps_nan = std::is_same_v<Codec, Fp8Codec> || is_plain_co
 /// Random rows. The GGUF formats' halves are finite: of a NaN the two processors make other bits.
 template <class Codec>
 HostStore random_table(const Codec& codec, Index rows, Index width, std::uint64_t seed) {
-  HostStore store =
-      HostStore::make(rows, codec.code_bytes(width), codec.scale_bytes(width)).value();
-  Random random(seed);
-  for (Index row = 0; row < rows; ++row) {
+  HostStore store = random_tables::random_table(codec, rows, width, seed);
+  for (Index row = 0; row < rows && !keeps_nan<Codec>; ++row) {
     const MutableRowBytes to = store.mutable_ref()(row);
-    for (Index b = 0; b < store.row_bytes(); ++b)
-      to.codes[b] = static_cast<std::byte>(random.bits());
-    for (Index b = 0; b < store.scale_bytes(); ++b)
-      to.scales[b] = static_cast<std::byte>(random.bits());
     for (Index d = 0; d < width; ++d)
-      if (is_nan(codec.value({to.codes, to.scales}, d)) && !keeps_nan<Codec>) {
+      if (is_nan(codec.value({to.codes, to.scales}, d))) {
         for (Index b = 0; b < store.row_bytes(); ++b) to.codes[b] &= std::byte{0x3B};
         break;
       }
   }
   return store;
-}
-
-template <class Row>
-std::vector<Row> random_ids(Index count, Index rows, Random& random) {
-  std::vector<Row> ids;
-  for (Index i = 0; i < count; ++i)
-    ids.push_back(static_cast<Row>(random.below(20) == 0 ? -1 : random.zipf(rows)));
-  return ids;
-}
-
-template <class Out, class Codec, class Row>
-std::vector<Out> expected_rows(const HostStore& table, const Codec& codec, Index width,
-                               const std::vector<Row>& ids) {
-  std::vector<Out> all(ids.size() * at(width));
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    if (ids[i] < 0 || static_cast<Index>(ids[i]) >= table.num_rows()) continue;
-    decode_row(HostLanes<16>(), codec, table.ref()(static_cast<Index>(ids[i])), width,
-               &all[i * at(width)]);
-  }
-  return all;
 }
 
 template <class Row, class Out, class Codec, class Store>
@@ -66,11 +44,9 @@ void check_gather(const Store& store, const HostStore& table, const Codec& codec
   INFO("width " << width << ", " << tokens << " x " << columns << ", stride " << store.stride());
   Random random(seed);
   gpu::OwnStream stream;
-  const std::vector<Row> ids = random_ids<Row>(tokens * columns, store.num_rows(), random);
+  const std::vector<Row> ids = zipf_ids<Row>(tokens * columns, store.num_rows(), random);
   const gpu::Array<Row> rows(ids);
-  std::vector<Out> poison(ids.size() * at(width));
-  std::memset(static_cast<void*>(poison.data()), 0xA5, poison.size() * sizeof(Out));
-  const gpu::Array<Out> out(poison);
+  const gpu::Array<Out> out(poisoned<Out>(tokens * columns * width));
   const CudaDevice device = stream.device(most_blocks);
   REQUIRE(gather(device, store, codec, width, rows.view(tokens, columns),
                  out.view(tokens, columns * width))
@@ -196,7 +172,7 @@ TEST_CASE("cuda gather: 65,536 tokens, and outputs with gaps", "[large]") {
     const Index used = 3 * width, stride = used + 16;
     Random random(11);
     gpu::OwnStream stream;
-    const std::vector<int> ids = random_ids<int>(20 * 3, from.num_rows(), random);
+    const std::vector<int> ids = zipf_ids<int>(20 * 3, from.num_rows(), random);
     const gpu::Array<int> rows(ids);
     const std::vector<Bf16> poison(at(20 * stride), from_float<Bf16>(-9));
     const gpu::Array<Bf16> out(poison);
@@ -224,7 +200,7 @@ TEST_CASE("cuda gather: ids that are no rows give zeros and are reported, the fi
     const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
     Random random(13);
     gpu::OwnStream stream;
-    std::vector<std::int64_t> ids = random_ids<std::int64_t>(500, 100, random);
+    std::vector<std::int64_t> ids = zipf_ids<std::int64_t>(500, 100, random);
     ids[77] = 100;
     ids[300] = -2;
     ids[490] = INT64_MAX;
@@ -272,7 +248,7 @@ TEST_CASE("cuda gather: a captured call, replayed 72 times with other ids") {
     CHECK(gather(device, store, codec, 128, rows.view(40, 16), out.view(40, 16 * 128)).ok());
   });
   for (int replay = 0; replay < 72; ++replay) {
-    const std::vector<int> ids = random_ids<int>(640, 3000, random);
+    const std::vector<int> ids = zipf_ids<int>(640, 3000, random);
     rows.set(ids);
     stream.replay(graph);
     REQUIRE(stream.device().wait().ok());
@@ -293,7 +269,7 @@ TEST_CASE("cuda gather: streams beside each other keep their rows and errors apa
   std::vector<std::vector<int>> ids;
   Random random(17);
   for (int s = 0; s < count; ++s) {
-    ids.push_back(random_ids<int>(9000, 3000, random));
+    ids.push_back(zipf_ids<int>(9000, 3000, random));
     if (s == 2) ids.back()[1234] = 3000;
     rows.emplace_back(ids.back());
     for (int turn = 0; turn < turns; ++turn) out.emplace_back(std::vector<float>(9000 * 64, -9.0f));

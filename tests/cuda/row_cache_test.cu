@@ -7,46 +7,17 @@
 #include <engram/cuda/cached_gather.cuh>
 #include <engram/cuda/gather.cuh>
 #include <engram/cuda/pinned_store.hpp>
+#include <random_table.hpp>
 
 using namespace engram;
+using elements::poisoned;
 using gpu::at;
 using gpu::same_bits;
+using random_tables::expected_rows;
+using random_tables::random_table;
+using random_tables::zipf_ids;
 
 namespace {
-
-template <class Codec>
-HostStore random_table(const Codec& codec, Index rows, Index width, std::uint64_t seed) {
-  HostStore store =
-      HostStore::make(rows, codec.code_bytes(width), codec.scale_bytes(width)).value();
-  Random random(seed);
-  for (Index row = 0; row < rows; ++row) {
-    const MutableRowBytes to = store.mutable_ref()(row);
-    for (Index b = 0; b < store.row_bytes(); ++b)
-      to.codes[b] = static_cast<std::byte>(random.bits());
-    for (Index b = 0; b < store.scale_bytes(); ++b)
-      to.scales[b] = static_cast<std::byte>(random.bits());
-  }
-  return store;
-}
-
-template <class Row>
-std::vector<Row> zipf_ids(Index count, Index rows, Random& random) {
-  std::vector<Row> ids;
-  for (Index i = 0; i < count; ++i)
-    ids.push_back(static_cast<Row>(random.below(20) == 0 ? -1 : random.zipf(rows)));
-  return ids;
-}
-
-template <class Out, class Codec, class Row>
-std::vector<Out> expected_rows(const HostStore& table, const Codec& codec, Index width,
-                               const std::vector<Row>& ids) {
-  std::vector<Out> all(ids.size() * at(width));
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    if (ids[i] >= 0 && static_cast<Index>(ids[i]) < table.num_rows())
-      decode_row(HostLanes<16>(), codec, table.ref()(static_cast<Index>(ids[i])), width,
-                 &all[i * at(width)]);
-  return all;
-}
 
 template <class Store>
 RowShape shape_of(const Store& store) {
@@ -80,9 +51,7 @@ void check_calls(const Store& store, const HostStore& table, const Codec& codec,
     const std::vector<int> ids = zipf_ids<int>(tokens * 3, store.num_rows(), random);
     for (const int id : ids) expected += id >= 0;
     const gpu::Array<int> rows(ids);
-    std::vector<Out> poison(ids.size() * at(width));
-    std::memset(static_cast<void*>(poison.data()), 0xA5, poison.size() * sizeof(Out));
-    const gpu::Array<Out> out(poison);
+    const gpu::Array<Out> out(poisoned<Out>(tokens * 3 * width));
     const CudaDevice device = stream.device(most_blocks);
     REQUIRE(cached_gather(device, cache, store, codec, width, rows.view(tokens, 3),
                           out.view(tokens, 3 * width))

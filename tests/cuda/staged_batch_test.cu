@@ -7,6 +7,7 @@
 #include <engram/cuda/gather.cuh>
 #include <engram/cuda/staged_batch.hpp>
 #include <engram/storage/background_store.hpp>
+#include <random_table.hpp>
 #include <staged_case.hpp>
 
 #include <algorithm>
@@ -58,7 +59,7 @@ struct Staged {
 };
 
 std::vector<std::int32_t> random_ids(Random& random) {
-  return staged_case::random_ids(count, 500, random);
+  return random_tables::zipf_ids<std::int32_t>(count, 500, random, 6);
 }
 
 }  // namespace

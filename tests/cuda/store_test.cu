@@ -5,23 +5,13 @@
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/pinned_store.hpp>
 #include <engram/cuda/verify_upload.cuh>
+#include <random_table.hpp>
 
 using namespace engram;
 using gpu::at;
+using random_tables::random_store;
 
 namespace {
-
-HostStore random_store(Index rows, Index row_bytes, Index scale_bytes, std::uint64_t seed) {
-  HostStore store = HostStore::make(rows, row_bytes, scale_bytes).value();
-  Random random(seed);
-  const MutableStridedRows ref = store.mutable_ref();
-  for (Index row = 0; row < rows; ++row) {
-    const MutableRowBytes bytes = ref(row);
-    for (Index b = 0; b < row_bytes; ++b) bytes.codes[b] = static_cast<std::byte>(random.bits());
-    for (Index b = 0; b < scale_bytes; ++b) bytes.scales[b] = static_cast<std::byte>(random.bits());
-  }
-  return store;
-}
 
 /// The rows of a store on the GPU, read back by a copy, are those of the host's.
 void check_rows(const DeviceStore& store, const HostStore& host) {

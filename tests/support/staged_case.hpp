@@ -51,14 +51,6 @@ std::vector<Bf16> decoded_row(const Codec& codec, Index row, Index width,
   return all;
 }
 
-/// Ids as words are, some of them -1.
-inline std::vector<std::int32_t> random_ids(Index count, Index rows, Random& random) {
-  std::vector<std::int32_t> ids;
-  for (Index i = 0; i < count; ++i)
-    ids.push_back(random.below(6) == 0 ? -1 : static_cast<std::int32_t>(random.zipf(rows)));
-  return ids;
-}
-
 class GatedStore {
  public:
   GatedStore(Index rows, Index codes, Index scales, Latch& gate)

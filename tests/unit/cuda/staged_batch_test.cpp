@@ -10,6 +10,7 @@
 #include <engram/cuda/gather_body.hpp>
 #include <engram/cuda/staged_batch.hpp>
 #include <engram/storage/background_store.hpp>
+#include <random_table.hpp>
 #include <staged_case.hpp>
 
 #include <algorithm>
@@ -119,7 +120,7 @@ struct Staged {
 };
 
 std::vector<std::int32_t> random_ids(Index tokens, Random& random) {
-  return staged_case::random_ids(tokens * layers * heads, 40, random);
+  return random_tables::zipf_ids<std::int32_t>(tokens * layers * heads, 40, random, 6);
 }
 
 constexpr Index seconds = 1'000'000;
