@@ -4,9 +4,13 @@
 // Keys, value and hidden states of a ragged batch through gate and convolution, forward and
 // backward: by the CPU's loops, and by a device that runs what a GPU runs.
 
+#include <catch.hpp>
 #include <elements.hpp>
+#include <engram/codec/plain.hpp>
 #include <engram/cuda/fuse_gradient.hpp>
-#include <engram/layer/layer_steps.hpp>
+#include <engram/storage/host_store.hpp>
+#include <engram/storage/table.hpp>
+#include <engram/training/layer_training.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -89,21 +93,54 @@ struct Case {
   }
 };
 
-/// Forward and backward by the CPU, as EngramLayer and LayerTraining do it.
+/// A projection, and its gradient, of rows that are a token's keys and value as they are.
+template <class T>
+struct RowsAreSegments {
+  using input_type = T;
+  using output_type = T;
+  static constexpr bool batch_invariant = true;
+
+  Index count, width;
+
+  Index input_width() const { return (count + 1) * width; }
+  Index output_width() const { return width; }
+  Index branches() const { return count; }
+  Index tiles() const { return 1; }
+  Index weight_tiles() const { return 0; }
+
+  void project(View<const T, 2> e, int segment, Index, View<T, 2> out) const {
+    for (Index t = 0; t < e.extent(0); ++t)
+      for (Index d = 0; d < width; ++d) out(t, d) = e(t, segment * width + d);
+  }
+  void inputs(View<const float, 3> segments, View<float, 2> to) const {
+    std::copy_n(segments.data(), segments.size(), to.data());
+  }
+  void weights(View<const T, 2>, View<const float, 3>, Index, const LayerGradients&) const {}
+};
+
+/// Forward and backward by a layer whose table has a row for each token.
 template <class T>
 Results<T> on_cpu(const Case<T>& c) {
   const auto [tokens, branches, width, taps, dilation, sequences, residual] = c.shape;
   Results<T> r = c.room();
+  const RowsAreSegments<T> segments{branches, width};
+  HostStore rows = HostStore::make(tokens, segments.input_width() * Index{sizeof(T)}).value();
+  std::vector<std::int32_t> ids = c.rows;
+  for (Index t = 0; t < tokens; ++t) {
+    T* const row = reinterpret_cast<T*>(rows.mutable_ref()(t).codes);
+    std::copy_n(&c.keys[at(t * branches * width)], branches * width, row);
+    std::copy_n(&c.value[at(t * width)], width, row + branches * width);
+    if (ids[at(t)] >= 0) ids[at(t)] = static_cast<std::int32_t>(t);
+  }
+  auto table = Table<HostStore, PlainCodec<T>>::make(std::move(rows), PlainCodec<T>(),
+                                                     segments.input_width())
+                   .value();
+  const FusionWeights weights{View<const float, 2>(c.gain.data(), branches, width),
+                              View<const float, 2>(c.conv_gain.data(), branches, width),
+                              View<const float, 3>(c.conv.data(), taps, branches, width)};
+  const EngramLayer layer(table, segments, weights, c.config);
+  const LayerTraining training(layer, segments);
   const std::vector<Index> starts(c.starts.begin(), c.starts.end());
-  std::vector<std::byte> bytes(at(layer_scratch_bytes(tokens, branches, sequences)));
-  Workspace memory{View<std::byte, 1>(bytes)};
-  LayerScratch s = take_layer_scratch(memory, tokens, branches, sequences);
-  const CpuDevice device;
-  const auto of_gain = [&, b = branches, w = width](const std::vector<float>& v) {
-    return View<const float, 2>(v.data(), b, w);
-  };
-  const View<const float, 3> conv(taps == 0 ? nullptr : c.conv.data(), taps, branches, width);
-  const FusionWeights weights{of_gain(c.gain), of_gain(c.conv_gain), conv};
   FusionOptions o;
   o.marks = c.marks;
   o.scale = c.scale;
@@ -112,63 +149,26 @@ Results<T> on_cpu(const Case<T>& c) {
   o.norms = View<float, 2>(r.norms.data(), tokens, branches);
   o.sequence_starts = starts;
   o.conv_state = View<float, 2>(r.states.data(), sequences, c.state_size());
-  const View<const T, 3> keys(c.keys.data(), tokens, branches, width);
   const View<const T, 3> hidden(c.hidden.data(), tokens, branches, width);
-  const View<const T, 2> value(c.value.data(), tokens, width);
-  begin_block(s, o, 0, View<const std::int32_t, 2>(c.rows.data(), tokens, 1), device);
-  score_keys(keys, 0, hidden, weights, c.config, SignedSqrtGate(), s, o, 0, device);
-  update_streams(value, hidden, View<T, 3>(r.out.data(), tokens, branches, width), weights,
-                 c.config, s, o, 0, device);
-
-  const View<const float, 3> updated(c.upstream.data(), tokens, branches, width);
-  const Index blocks = (width + 31) / 32;
-  std::vector<float> slopes(c.hidden.size()), inputs(c.hidden.size()),
-      coefficients(at(tokens * branches));
-  View<const float, 3> to_memory = updated;
+  std::vector<std::byte> tape(at(training.tape_bytes(tokens, sequences)));
+  std::vector<std::byte> workspace(at(training.workspace_bytes(tokens)));
+  REQUIRE(training
+              .forward(View<const std::int32_t, 2>(ids.data(), tokens, 1), hidden,
+                       View<T, 3>(r.out.data(), tokens, branches, width), View<std::byte, 1>(tape),
+                       o)
+              .ok());
+  LayerGradients to;
+  to.gain = View<float, 2>(r.gain.data(), branches, width);
   if (taps > 0) {
-    const ConvColumns<T> columns{value,
-                                 s.parts,
-                                 s.factors,
-                                 weights.conv_gain,
-                                 s.taps,
-                                 View<const float, 2>(c.states.data(), sequences, c.state_size()),
-                                 (taps - 1) * dilation,
-                                 branches};
-    const View<float, 3> slope(slopes.data(), tokens, branches, width);
-    const View<float, 3> input(inputs.data(), tokens, branches, width);
-    device.for_items(tokens * branches, ConvSlopeBody<T>{columns, conv, dilation, updated, slope});
-    device.for_items(tokens * branches,
-                     ConvInputGradientBody<T>{columns, conv, dilation, c.config.conv_eps, s.gates,
-                                              updated, slope, input});
-    device.for_items(branches * blocks, ConvWeightGradientBody<T>{
-                                            {columns, conv, dilation, slope},
-                                            blocks,
-                                            View<float, 3>(r.conv.data(), taps, branches, width),
-                                            View<float, 2>(r.conv_gain.data(), branches, width)});
-    to_memory = input;
+    to.conv_gain = View<float, 2>(r.conv_gain.data(), branches, width);
+    to.conv = View<float, 3>(r.conv.data(), taps, branches, width);
   }
-  const View<float, 2> factors(coefficients.data(), tokens, branches);
-  device.for_items(tokens, FuseGradientBody<T, T, T, SignedSqrtGate>{
-                               keys,
-                               value,
-                               hidden,
-                               weights.gain,
-                               c.config.query_eps,
-                               c.config.key_eps,
-                               {},
-                               s.parts,
-                               o.scale,
-                               s.gates,
-                               to_memory,
-                               updated,
-                               residual,
-                               View<float, 3>(r.segments.data(), tokens, branches + 1, width),
-                               factors,
-                               View<float, 3>(r.to_hidden.data(), tokens, branches, width)});
-  device.for_items(
-      branches * blocks,
-      GainGradientBody<T, T>{
-          {keys, hidden, factors}, blocks, View<float, 2>(r.gain.data(), branches, width)});
+  REQUIRE(training
+              .backward(hidden, View<const float, 3>(c.upstream.data(), tokens, branches, width),
+                        View<float, 3>(r.to_hidden.data(), tokens, branches, width),
+                        View<float, 2>(r.segments.data(), tokens, segments.input_width()), to,
+                        View<std::byte, 1>(tape), View<std::byte, 1>(workspace), o)
+              .ok());
   return r;
 }
 
@@ -220,7 +220,11 @@ class OnDevice {
 
   template <class Dev>
   Status forward(const Dev& device) const {
-    if (conv_.weights.size() == 0) return forward_without_conv(device);
+    if (conv_.weights.size() == 0) {
+      fuse_by_warps(device, keys_, value_, hidden_, out_, case_.config, SignedSqrtGate(), with_,
+                    gates_, parts_);
+      return {};
+    }
     return fuse(device, keys_, value_, hidden_, out_, case_.config, SignedSqrtGate(), with_, conv_,
                 gates_, parts_, tape_);
   }
@@ -262,28 +266,6 @@ class OnDevice {
   Seen<std::byte, 1>& workspace() { return workspace_; }
 
  private:
-  template <class Dev>
-  Status forward_without_conv(const Dev& device) const {
-    device.for_items(PartsBody<std::int32_t>::items(parts_.extent(0)),
-                     PartsBody<std::int32_t>{with_.marks.for_body(), with_.scale.for_body(),
-                                             with_.rows.for_body(), parts_.for_body()});
-    const ScoreBody<T, T, SignedSqrtGate> score{keys_.for_body(),
-                                                hidden_.for_body(),
-                                                with_.gain.for_body(),
-                                                case_.config.query_eps,
-                                                case_.config.key_eps,
-                                                {},
-                                                0,
-                                                parts_.for_body(),
-                                                with_.scale.for_body(),
-                                                scores_.for_body(),
-                                                gates_.for_body()};
-    const UpdateBody<T, T> update{value_.for_body(), hidden_.for_body(),        parts_.for_body(),
-                                  gates_.for_body(), case_.config.add_residual, out_.for_body(),
-                                  norms_.for_body()};
-    device.for_items(gates_.size(), ScoreAndUpdateBody<T, T, T, SignedSqrtGate>{score, update});
-    return {};
-  }
   Seen<std::byte, 1> bytes(Index count) {
     return Seen<std::byte, 1>(memory_.put(std::vector<std::byte>(at(count))), count);
   }
