@@ -180,7 +180,7 @@ TEST_CASE("cuda front end: a captured step, replayed 72 times, moves states as t
   std::vector<int> expected(at(count * layers * columns));
   const gpu::Array<int> rows(expected);
   gpu::OwnStream stream;
-  const cudaGraphExec_t graph = stream.captured([&](const CudaDevice& device) {
+  const gpu::Graph graph = stream.captured([&](const CudaDevice& device) {
     CHECK(both.device
               .address_batch(device, tokens.read(count), starts_on_gpu.read(count + 1),
                              on_gpu.view(count), rows.view(count, layers, columns))
@@ -200,7 +200,6 @@ TEST_CASE("cuda front end: a captured step, replayed 72 times, moves states as t
     REQUIRE(rows.get() == expected);
     REQUIRE(on_gpu.get() == states);
   }
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda front end: wrong tokens, marks, starts and parents are reported") {
@@ -282,7 +281,7 @@ TEST_CASE("cuda device: a stream that is captured is not disturbed by a wait") {
   const gpu::Array<NgramState> state(std::vector<NgramState>{both.host.initial_state()});
   const gpu::Array<int> tokens(std::vector<int>{3, 4}),
       rows(std::vector<int>(at(2 * layers * columns), -7));
-  const cudaGraphExec_t graph = stream.captured([&](const CudaDevice& device) {
+  const gpu::Graph graph = stream.captured([&](const CudaDevice& device) {
     CHECK(both.device.address(device, tokens.view(2), state.view(1), rows.view(2, layers, columns))
               .ok());
     CHECK(device.wait() == Status{Code::busy, 0, 1});
@@ -291,7 +290,6 @@ TEST_CASE("cuda device: a stream that is captured is not disturbed by a wait") {
   stream.replay(graph);
   CHECK(stream.device().wait().ok());
   CHECK(rows.get()[0] >= 0);
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda device: what the caller's calls left behind is not taken for a failure",

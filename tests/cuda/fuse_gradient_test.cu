@@ -77,7 +77,7 @@ TEST_CASE("cuda convolution: a captured step, replayed 72 times, moves the state
   gpu::Arrays memory;
   const fuse_case::OnDevice<float, gpu::Arrays> on(c, memory, false);
   gpu::OwnStream stream;
-  const cudaGraphExec_t graph =
+  const gpu::Graph graph =
       stream.captured([&](const CudaDevice& device) { CHECK(on.forward(device).ok()); });
   for (int replay = 0; replay < 72; ++replay) {
     const auto expected = fuse_case::on_cpu(c);
@@ -88,7 +88,6 @@ TEST_CASE("cuda convolution: a captured step, replayed 72 times, moves the state
     REQUIRE(count_far(found.states, expected.states, 1e-4) == 0);
     c.states = found.states;
   }
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda fuse: backward captured, and replayed 72 times, adds up") {
@@ -98,7 +97,7 @@ TEST_CASE("cuda fuse: backward captured, and replayed 72 times, adds up") {
   fuse_case::OnDevice<float, gpu::Arrays> on(c, memory, false);
   gpu::OwnStream stream;
   REQUIRE(on.forward(stream.device()).ok());
-  const cudaGraphExec_t graph =
+  const gpu::Graph graph =
       stream.captured([&](const CudaDevice& device) { CHECK(on.backward(device).ok()); });
   for (int replay = 0; replay < 72; ++replay) stream.replay(graph);
   REQUIRE(stream.device().wait().ok());
@@ -106,7 +105,6 @@ TEST_CASE("cuda fuse: backward captured, and replayed 72 times, adds up") {
   for (float& x : expected.gain) x = 0.25f + 72 * (x - 0.25f);  // where gradients begin
   CHECK(count_far(on.results().gain, expected.gain, 1e-4) == 0);
   CHECK(count_far(on.results().segments, expected.segments, 4e-5) == 0);
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda convolution: starts that fall are reported, and every token passes") {

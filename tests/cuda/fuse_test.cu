@@ -83,7 +83,7 @@ TEST_CASE("cuda fuse: a captured call, replayed 72 times with other hidden state
   gpu::Arrays memory;
   fuse_case::OnDevice<Bf16, gpu::Arrays> on(c, memory, false);
   gpu::OwnStream stream;
-  const cudaGraphExec_t graph =
+  const gpu::Graph graph =
       stream.captured([&](const CudaDevice& device) { CHECK(on.fuse_alone(device).ok()); });
   Random random(52);
   for (int replay = 0; replay < 72; ++replay) {
@@ -93,7 +93,6 @@ TEST_CASE("cuda fuse: a captured call, replayed 72 times with other hidden state
     REQUIRE(stream.device().wait().ok());
     check_results(on.results(), fuse_case::on_cpu(c));
   }
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda fuse: many tokens", "[large]") {

@@ -18,12 +18,29 @@ namespace gpu {
 
 using namespace engram;
 
+inline void say_skipped(const std::string& why) { std::cout << "[skipped] " << why << '\n'; }
+
 /// Whether there is a GPU; else the case says why not and is skipped.
 inline bool is_here() {
   const Result<int> found = cuda_device_count();
-  if (!found.ok()) std::cout << "[skipped] " << found.message() << '\n';
+  if (!found.ok()) say_skipped(found.message());
   return found.ok();
 }
+
+/// Whether a PinnedStore could be made. Where a GPU cannot read the host's memory, that is skipped.
+template <class Store>
+bool could_pin(const Result<Store>& made) {
+  if (made.status().code == Code::unsupported) {
+    say_skipped(made.message());
+    return false;
+  }
+  INFO(made.message());
+  REQUIRE(made.ok());
+  return true;
+}
+
+/// Lets a store be copied to its end.
+inline constexpr auto go_on = [](Index) { return true; };
 
 using elements::at;
 using elements::same_bits;
@@ -94,6 +111,12 @@ class Arrays {
   std::vector<std::shared_ptr<void>> arrays_;
 };
 
+struct DestroyGraph {
+  void operator()(cudaGraphExec_t graph) const { (void)cudaGraphExecDestroy(graph); }
+};
+/// What was captured, for replays.
+using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, DestroyGraph>;
+
 /// A stream of its own, which waits for no other, and what is reported on it.
 class OwnStream {
  public:
@@ -105,9 +128,9 @@ class OwnStream {
 
   CudaDevice device(int most_blocks = 0) { return {stream_, most_blocks, &errors_}; }
 
-  /// What `calls` launches, as a graph that has not run yet; the caller destroys it.
+  /// What `calls` launches, as a graph that has not run yet.
   template <class Calls>
-  cudaGraphExec_t captured(const Calls& calls) {
+  Graph captured(const Calls& calls) {
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t exec = nullptr;
     REQUIRE(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeGlobal) == cudaSuccess);
@@ -115,9 +138,9 @@ class OwnStream {
     REQUIRE(cudaStreamEndCapture(stream_, &graph) == cudaSuccess);
     REQUIRE(cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess);
     (void)cudaGraphDestroy(graph);
-    return exec;
+    return Graph(exec);
   }
-  void replay(cudaGraphExec_t exec) { REQUIRE(cudaGraphLaunch(exec, stream_) == cudaSuccess); }
+  void replay(const Graph& graph) { REQUIRE(cudaGraphLaunch(graph.get(), stream_) == cudaSuccess); }
 
  private:
   cudaStream_t stream_ = nullptr;

@@ -36,9 +36,8 @@ TEST_CASE("no GPU: a sentence, and the runtime has no error left") {
   check_made(PinnedMemory::make(64));
   check_made(DeviceStore::make(10, 64));
   check_made(RowCache::make({10, 64, 0}, 4096));
-  const auto go_on = [](Index) { return true; };
-  check_made(DeviceStore::copy_of(HostStore::make(10, 64).value(), go_on));
-  check_made(PinnedStore::make(HostStore::make(10, 64).value(), go_on));
+  check_made(DeviceStore::copy_of(HostStore::make(10, 64).value(), gpu::go_on));
+  check_made(PinnedStore::make(HostStore::make(10, 64).value(), gpu::go_on));
   if (found.ok()) CHECK(cudaGetLastError() == cudaSuccess);  // without a driver it never is
 }
 

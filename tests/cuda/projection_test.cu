@@ -94,7 +94,7 @@ TEST_CASE("cuda projection: keys and value of fused and split weights, with and 
         auto made = BlasProjection::make(
             is_split ? weights.split(with_bias) : weights.fused(with_bias), s.branches, batches);
         if (s.inputs % 8 != 0 && made.status().code == Code::unsupported) {
-          std::cout << "[skipped] " << made.message() << '\n';
+          gpu::say_skipped(made.message());
           continue;
         }
         INFO(made.message());
@@ -143,7 +143,7 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
   };
   call(stream.device());
   REQUIRE(stream.device().wait().ok());
-  const cudaGraphExec_t graph = stream.captured(call);
+  const gpu::Graph graph = stream.captured(call);
   for (int replay = 0; replay < 72; ++replay) {
     const std::vector<Bf16> e = random_elements<Bf16>(7 * 512, random);
     rows.set(e);
@@ -153,7 +153,6 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
     // Other numbers of tokens leave what was captured as it is.
     if (replay == 9) REQUIRE(projection.prepare(64).ok());
   }
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda projection: a layer over it, beside the layer over the plain loop") {

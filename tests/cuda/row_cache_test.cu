@@ -68,17 +68,12 @@ void check_calls(const Store& store, const HostStore& table, const Codec& codec,
 template <class Out, class Codec>
 void check_codec(const Codec& codec, Index width) {
   const HostStore table = random_table(codec, 3000, width, 20);
-  const auto go_on = [](Index) { return true; };
-  const DeviceStore store = DeviceStore::copy_of(table, go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
   check_calls<Out>(store, table, codec, width, 1, 0);
   check_calls<Out>(store, table, codec, width, 5, 3);
   check_calls<Out>(store, table, codec, width, 100, 0);
-  const auto pinned = PinnedStore::make(random_table(codec, 3000, width, 20), go_on);
-  if (!pinned.ok()) {
-    CHECK(pinned.status().code == Code::unsupported);
-    std::cout << "[skipped] " << pinned.message() << '\n';
-    return;
-  }
+  const auto pinned = PinnedStore::make(random_table(codec, 3000, width, 20), gpu::go_on);
+  if (!gpu::could_pin(pinned)) return;
   check_calls<Out>(pinned.value(), table, codec, width, 7, 0);
 }
 
@@ -97,7 +92,7 @@ TEST_CASE("cuda row cache: what a call brought in is there for the next one") {
   if (!gpu::is_here()) return;
   const F32Codec codec;
   const HostStore table = random_table(codec, 1000, 64, 22);
-  const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
+  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
   gpu::OwnStream stream;
   const CudaDevice device = stream.device();
   RowCache cache = RowCache::make(shape_of(store), Index{1} << 30).value();
@@ -126,7 +121,7 @@ TEST_CASE("cuda row cache: ids that are no rows give zeros and are reported, the
   if (!gpu::is_here()) return;
   const Fp8Codec codec;
   const HostStore table = random_table(codec, 100, 64, 23);
-  const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
+  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
   RowCache cache = cache_for(store, 3);
   Random random(24);
   gpu::OwnStream stream;
@@ -171,15 +166,15 @@ TEST_CASE("cuda row cache: a captured call, replayed 72 times with other ids") {
   const Fp8Codec codec;
   HostStore table = random_table(codec, 3000, 256, 25);
   const HostStore same = random_table(codec, 3000, 256, 25);
-  const auto pinned = PinnedStore::make(std::move(table), [](Index) { return true; });
-  const DeviceStore store = DeviceStore::copy_of(same, [](Index) { return true; }).value();
+  const auto pinned = PinnedStore::make(std::move(table), gpu::go_on);
+  const DeviceStore store = DeviceStore::copy_of(same, gpu::go_on).value();
   const auto check = [&](const auto& base) {
     RowCache cache = cache_for(base, 4);
     Random random(26);
     gpu::OwnStream stream;
     gpu::Array<int> rows(std::vector<int>(640, 0));
     const gpu::Array<Bf16> out(std::vector<Bf16>(640 * 256, Bf16{}));
-    const cudaGraphExec_t graph = stream.captured([&](const CudaDevice& device) {
+    const gpu::Graph graph = stream.captured([&](const CudaDevice& device) {
       CHECK(
           cached_gather(device, cache, base, codec, 256, rows.view(40, 16), out.view(40, 16 * 256))
               .ok());
@@ -191,23 +186,19 @@ TEST_CASE("cuda row cache: a captured call, replayed 72 times with other ids") {
       REQUIRE(stream.device().wait().ok());
       REQUIRE(same_bits(out.get(), expected_rows<Bf16>(same, codec, 256, ids)));
     }
-    (void)cudaGraphExecDestroy(graph);
     // Each replay is another batch: rows of the first ones have given way since.
     CHECK(counts_of(cache).misses > counts_of(cache).uncached + 64);
     CHECK(counts_of(cache).hits > 1000);
   };
   check(store);
-  if (pinned.ok())
-    check(pinned.value());
-  else
-    std::cout << "[skipped] " << pinned.message() << '\n';
+  if (gpu::could_pin(pinned)) check(pinned.value());
 }
 
 TEST_CASE("cuda row cache: streams beside each other share a cache, and their rows are right") {
   if (!gpu::is_here()) return;
   const F32Codec codec;
   const HostStore table = random_table(codec, 3000, 64, 27);
-  const DeviceStore store = DeviceStore::copy_of(table, [](Index) { return true; }).value();
+  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
   RowCache cache = cache_for(store, 6);
   constexpr int count = 4, turns = 20;
   gpu::OwnStream streams[count];

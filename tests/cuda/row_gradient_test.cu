@@ -136,7 +136,7 @@ TEST_CASE("cuda row gradients: a captured step, replayed 72 times") {
   Planner<std::int32_t> planner(c.count(), c.num_rows, device),
       captured(c.count(), c.num_rows, device);
   const RowStep step = row_case::step_of(3, NonFinite::skip);
-  const cudaGraphExec_t graph =
+  const gpu::Graph graph =
       stream.captured([&](const CudaDevice& on) { CHECK(replayed.step(on, captured, step).ok()); });
   for (int replay = 0; replay < 72; ++replay) {
     REQUIRE(once.step(device, planner, step).ok());
@@ -144,7 +144,6 @@ TEST_CASE("cuda row gradients: a captured step, replayed 72 times") {
     REQUIRE(device.wait().ok());
     REQUIRE(gpu::same_bits(replayed.results().table, once.results().table));
   }
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda plan: rows that are read once and brought to where they go are those of a gather") {

@@ -70,7 +70,7 @@ TEST_CASE("cuda staged batch: a captured step, launched before its rows, replaye
   const Staged s;
   Random random(1);
   gpu::OwnStream stream;
-  const cudaGraphExec_t graph =
+  const gpu::Graph graph =
       stream.captured([&](const CudaDevice& device) { s.launch(device, microseconds); });
   for (int replay = 0; replay < 72; ++replay) {
     const auto ids = random_ids(random);
@@ -81,7 +81,6 @@ TEST_CASE("cuda staged batch: a captured step, launched before its rows, replaye
     REQUIRE(gpu::same_bits(s.out.get(), Staged::expected(ids)));
   }
   CHECK(s.batch->counts().hits > s.batch->counts().misses);
-  (void)cudaGraphExecDestroy(graph);
 }
 
 TEST_CASE("cuda staged batch: late, failed and given up", "[waits]") {

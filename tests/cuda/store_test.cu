@@ -83,9 +83,7 @@ TEST_CASE("device store: an upload is verified, and a byte that changed since is
                          Shape{500, 33, 4, 41}, Shape{100'000, 256, 8, 0}}) {
     INFO(s.rows << " rows of " << s.codes << " and " << s.scales << ", stride " << s.stride);
     const HostStore host = random_store(s.rows, s.codes, s.scales, 5);
-    const DeviceStore store = DeviceStore::copy_of(
-                                  host, [](Index) { return true; }, s.stride)
-                                  .value();
+    const DeviceStore store = DeviceStore::copy_of(host, gpu::go_on, s.stride).value();
     CHECK(verify_upload(stream.device(), store).ok());
     CHECK(verify_upload(stream.device(1), store).ok());
     const Index used = s.codes + s.scales;
@@ -119,12 +117,8 @@ TEST_CASE("pinned store: the GPU reads the host's rows by the host's addresses")
   if (!gpu::is_here()) return;
   HostStore host = random_store(5000, 264, 0, 3);
   const std::byte* const base = host.ref().base;
-  auto pinned = PinnedStore::make(std::move(host), [](Index) { return true; });
-  if (pinned.status().code == Code::unsupported) {
-    std::cout << "[skipped] " << pinned.message() << '\n';
-    return;
-  }
-  REQUIRE(pinned.ok());
+  auto pinned = PinnedStore::make(std::move(host), gpu::go_on);
+  if (!gpu::could_pin(pinned)) return;
   CHECK(pinned.value().ref().base == base);
   cudaPointerAttributes attributes{};
   REQUIRE(cudaPointerGetAttributes(&attributes, base) == cudaSuccess);
@@ -139,10 +133,7 @@ TEST_CASE("pinned store: one that is given up leaves the rows where they were") 
   HostStore host = random_store(100, 264, 0, 4);
   const std::byte* const base = host.ref().base;
   const auto given_up = PinnedStore::make(std::move(host), [](Index) { return false; });
-  if (given_up.status().code == Code::unsupported) {
-    std::cout << "[skipped] " << given_up.message() << '\n';
-    return;
-  }
+  if (given_up.status().code == Code::unsupported) return gpu::say_skipped(given_up.message());
   CHECK(given_up.status() == Status{Code::io, ECANCELED});
   CHECK(host.ref().base == base);
   CHECK(host.num_rows() == 100);
