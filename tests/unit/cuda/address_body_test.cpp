@@ -181,11 +181,11 @@ TEST_CASE("address tiles: a block's threads together give the rows that each tok
     };
     Reports::Found wrong_alone, wrong;
     run(count, body(expected, wrong_alone));
-    AddressTile shared;
-    ThreadedBlock::run([&](const ThreadedBlock& block) {
-      for (Index begin = 0; begin < count; begin += AddressTile::tokens)
-        address_tile(block, shared, body(found, wrong), begin);
-    });
+    const Index tiles = (count + AddressTile::tokens - 1) / AddressTile::tokens;
+    ThreadedDevice().for_blocks<AddressTile>(
+        tiles, [&](const auto& block, AddressTile& shared, Index tile) {
+          address_tile(block, shared, body(found, wrong), tile * AddressTile::tokens);
+        });
     CHECK(found == expected);
     CHECK(wrong.code == wrong_alone.code);
     CHECK(wrong.index == wrong_alone.index);

@@ -60,8 +60,7 @@ Found by_block(const Batch& batch, View<const int, 1> starts, View<const Mark, 1
   const auto tokens = static_cast<Index>(batch.parts.size());
   Found found{Taps(tokens, sequences), batch.parts, std::vector<Index>(at(sequences + 1), -9), {}};
   std::vector<Index> before(at(tokens));
-  TapShared shared;
-  ThreadedBlock::run([&](const ThreadedBlock& block) {
+  ThreadedDevice().for_blocks<TapShared>(1, [&](const auto& block, TapShared& shared, Index) {
     order_taps(block, shared, SequenceStarts<int>{starts}, marks, View<Part, 1>(found.parts),
                found.taps.view, View<Index, 1>(found.starts), View<Index, 1>(before),
                Reports{&found.wrong});

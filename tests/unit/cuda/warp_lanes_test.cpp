@@ -157,10 +157,10 @@ void check_fuse_row(std::uint64_t seed, Index tokens, Index branches, Index widt
       1e-5f,
       residual,
       {}};
-  FuseShared shared;
-  ThreadedBlock::run([&](const ThreadedBlock& block) {
-    for (Index item = 0; item < slots; ++item) fuse_row<Hold>(block, shared, call, item);
-  });
+  ThreadedDevice().for_blocks<FuseShared>(slots,
+                                          [&](const auto& block, FuseShared& shared, Index item) {
+                                            fuse_row<Hold>(block, shared, call, item);
+                                          });
   const double bound = std::is_same_v<T, float> ? 4e-6 : std::is_same_v<T, Bf16> ? 8e-3 : 1e-3;
   CHECK(count_far(row_out, out, bound) == 0);
   CHECK(count_far(row_scores, scores, 1e-5) == 0);
