@@ -5,10 +5,10 @@
 
 #include <engram/cuda/device_front_end.cuh>
 #include <engram/engram.hpp>
-
-#include <algorithm>
+#include <front_end_case.hpp>
 
 using namespace engram;
+using front_end_case::random_batch;
 using gpu::at;
 
 namespace {
@@ -23,44 +23,9 @@ struct Both {
 };
 
 auto random_model(Random& random) {
-  EngramConfig config = demo_preset().config;
-  config.max_ngram_size = static_cast<int>(2 + random.below(7));
-  config.n_head_per_ngram = static_cast<int>(1 + random.below(8));
-  config.engram_vocab_size.assign(at(config.max_ngram_size - 1), 100'000 + random.below(1000));
-  config.compressed_vocab_size = 700;
-  config.pad_id = static_cast<std::int32_t>(random.below(700));
-  config.layer_ids = {1, 5, 9};
-  std::vector<std::int32_t> map;
-  for (std::int32_t i = 0; i < 1000; ++i) map.push_back(i % 700);
-  TokenMap tokens = TokenMap::make(std::move(map), 700).value();
-  Layout layout = make_layout(config, tokens).value();
-  if (random.below(2) == 0)
-    layout.boundary = {BoundaryKind::eos, static_cast<std::int32_t>(random.below(20))};
-  layout.salt = random.bits();
-  return make_front_end(layout, std::move(tokens)).value();
-}
-
-struct Batch {
-  std::vector<int> tokens;
-  std::vector<Mark> marks;
-  std::vector<int> starts;
-};
-
-Batch random_batch(Random& random, Index count, Index sequences, Index vocab) {
-  Batch batch;
-  for (Index t = 0; t < count; ++t) {
-    batch.tokens.push_back(static_cast<int>(random.zipf(vocab)));
-    const Index kind = random.below(20);
-    batch.marks.push_back(kind == 0   ? Mark::dead
-                          : kind == 1 ? Mark::start
-                          : kind == 2 ? Mark::padding
-                                      : Mark::token);
-  }
-  for (Index s = 0; s <= sequences; ++s)
-    batch.starts.push_back(static_cast<int>(random.below(count + 1)));
-  batch.starts[0] = 0;
-  std::sort(batch.starts.begin(), batch.starts.end());
-  return batch;
+  TokenMap map = front_end_case::token_map(1000, 700);
+  const Layout layout = front_end_case::random_layout(random, map, 700, 8, 100'000);
+  return make_front_end(layout, std::move(map)).value();
 }
 
 template <class Row, class Front>
@@ -70,7 +35,8 @@ void check_batches(const Both<Front>& both, Random& random, Index count, Index s
   const gpu::Array<NgramState> on_gpu(states);
   gpu::OwnStream stream;
   for (int chunk = 0; chunk < 3; ++chunk) {
-    const Batch batch = random_batch(random, count, sequences, both.host.compressor().vocab_size());
+    const auto batch =
+        random_batch<int>(count, sequences, both.host.compressor().vocab_size(), random);
     std::vector<Row> expected(at(count * layers * columns), Row{-7});
     const gpu::Array<Row> rows(expected);
     REQUIRE(both.host
@@ -134,9 +100,8 @@ TEST_CASE("cuda front end: a draft tree, and going on from an accepted node") {
     const Both both(random_model(random));
     const Index count = 1 + random.below(100);
     const Index layers = both.host.num_layers(), columns = both.host.num_columns();
-    const Batch batch = random_batch(random, count, 1, 1000);
-    std::vector<int> parents;
-    for (Index t = 0; t < count; ++t) parents.push_back(static_cast<int>(random.below(t + 1)) - 1);
+    const auto batch = random_batch<int>(count, 1, 1000, random);
+    const std::vector<int> parents = front_end_case::random_parents(count, random);
     NgramState root = both.host.initial_state();
     REQUIRE(both.host.advance(std::vector<int>{3, 5, 7, 11, 13}, root).ok());
     std::vector<std::int64_t> expected(at(count * layers * columns));

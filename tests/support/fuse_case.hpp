@@ -11,6 +11,7 @@
 #include <engram/storage/host_store.hpp>
 #include <engram/storage/table.hpp>
 #include <engram/training/layer_training.hpp>
+#include <random_batch.hpp>
 
 #include <algorithm>
 #include <vector>
@@ -59,17 +60,10 @@ struct Case {
     upstream = random_elements<float>(streams, random);
     for (Index t = 0; t < s.tokens; ++t) {
       scale.push_back(random.below(9) == 0 ? 0.0f : 0.5f + static_cast<float>(random.below(3)));
-      const Index kind = random.below(12);
-      marks.push_back(kind == 0   ? Mark::dead
-                      : kind == 1 ? Mark::padding
-                      : kind == 2 ? Mark::start
-                                  : Mark::token);
+      marks.push_back(random_batches::random_mark(random));
       rows.push_back(random.below(9) == 0 ? -1 : 3);
     }
-    for (Index i = 0; i <= s.sequences; ++i)
-      starts.push_back(static_cast<std::int32_t>(random.below(s.tokens + 1)));
-    starts.front() = 0;
-    std::sort(starts.begin(), starts.end());
+    starts = random_batches::random_starts<std::int32_t>(s.tokens, s.sequences, random);
     if (s.taps == 0) starts = {0, static_cast<std::int32_t>(s.tokens)};
   }
 

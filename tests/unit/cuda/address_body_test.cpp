@@ -5,34 +5,27 @@
 
 #include <catch.hpp>
 #include <engram/cuda/address_tile.hpp>
-#include <engram/layer/front_end.hpp>
-#include <engram/layer/presets.hpp>
-#include <engram/tokenizer/token_map.hpp>
-#include <random.hpp>
+#include <front_end_case.hpp>
 
-#include <algorithm>
 #include <vector>
 
 using namespace engram;
+using elements::at;
+using front_end_case::token_map;
 
 namespace {
 
-constexpr std::int32_t vocab = 50;
-
-TokenMap token_map() {
-  std::vector<std::int32_t> map;
-  for (std::int32_t i = 0; i < vocab; ++i) map.push_back(i % 37);
-  return TokenMap::make(std::move(map), 37).value();
-}
+using Batch = front_end_case::Batch<Index>;
+constexpr std::int32_t vocab = 50, canonical = 37;
 
 struct Model {
-  TokenMap map = token_map();
+  TokenMap map = token_map(vocab, canonical);
   FrontEnd<TokenMap, SuffixNgrams<RuntimeBoundary>, MultiplicativeXor> front;
   std::vector<std::uint64_t> multipliers, divisors, inverses;
   std::vector<Index> offsets;
   HashTables tables;
 
-  explicit Model(const Layout& layout) : front(make_front_end(layout, token_map()).value()) {
+  explicit Model(const Layout& layout) : front(make_front_end(layout, map).value()) {
     const Index columns = front.num_columns();
     for (int l = 0; l < front.num_layers(); ++l) {
       const ModularHashRef ref = front.addresser().ref(l);
@@ -60,45 +53,14 @@ struct Model {
 };
 
 Layout random_layout(Random& random) {
-  EngramConfig config = demo_preset().config;
-  config.compressed_vocab_size = 37;
-  config.max_ngram_size = static_cast<int>(2 + random.below(7));
-  config.n_head_per_ngram = static_cast<int>(1 + random.below(4));
-  config.engram_vocab_size.assign(static_cast<std::size_t>(config.max_ngram_size - 1),
-                                  1000 + random.below(100));
-  config.pad_id = 2;
-  config.layer_ids = {1, 5};
-  const TokenMap map = token_map();
-  Layout layout = make_layout(config, map).value();
-  if (random.below(2) == 0)
-    layout.boundary = {BoundaryKind::eos, static_cast<std::int32_t>(random.below(37))};
-  layout.salt = random.bits();
-  return layout;
+  return front_end_case::random_layout(random, token_map(vocab, canonical), canonical, 4, 1000);
 }
 
-struct Batch {
-  std::vector<int> tokens;
-  std::vector<Mark> marks;  ///< or empty
-  std::vector<Index> starts;
-};
-
+/// Of at most 60 tokens, some without marks.
 Batch random_batch(Random& random) {
-  Batch batch;
   const Index count = 1 + random.below(60);
-  for (Index t = 0; t < count; ++t) batch.tokens.push_back(static_cast<int>(random.zipf(vocab)));
-  if (random.below(3) > 0)
-    for (Index t = 0; t < count; ++t) {
-      const Index kind = random.below(12);
-      batch.marks.push_back(kind == 0   ? Mark::dead
-                            : kind == 1 ? Mark::start
-                            : kind == 2 ? Mark::padding
-                            : kind == 3 ? Mark::dead | Mark::start
-                                        : Mark::token);
-    }
-  const Index sequences = 1 + random.below(5);
-  for (Index s = 0; s <= sequences; ++s) batch.starts.push_back(random.below(count + 1));
-  batch.starts[0] = 0;
-  std::sort(batch.starts.begin(), batch.starts.end());
+  Batch batch = front_end_case::random_batch<Index>(count, 1 + random.below(5), vocab, random);
+  if (random.below(3) == 0) batch.marks.clear();
   return batch;
 }
 
@@ -118,18 +80,15 @@ TEST_CASE("address bodies: rows and states of sequences, chunk after chunk, are 
     for (int chunk = 0; chunk < 3; ++chunk) {
       Batch batch = random_batch(random);
       if (chunk > 0) {  // as many sequences as in the first
-        batch.starts.resize(states.size() + 1);
-        for (Index& start : batch.starts)
-          start = random.below(static_cast<Index>(batch.tokens.size()) + 1);
-        batch.starts[0] = 0;
-        std::sort(batch.starts.begin(), batch.starts.end());
+        batch.starts = random_batches::random_starts<Index>(
+            static_cast<Index>(batch.tokens.size()), static_cast<Index>(states.size()), random);
       } else {
         states.assign(batch.starts.size() - 1, model.front.initial_state());
         expected_states = states;
       }
       const auto count = static_cast<Index>(batch.tokens.size());
       const Index layers = model.tables.layers, columns = model.tables.columns;
-      std::vector<int> expected(static_cast<std::size_t>(count * layers * columns), -7);
+      std::vector<int> expected(at(count * layers * columns), -7);
       std::vector<int> found = expected;
       REQUIRE(model.front
                   .address_batch(batch.tokens, batch.starts, View<NgramState, 1>(expected_states),
@@ -166,7 +125,7 @@ TEST_CASE("address tiles: a block's threads together give the rows that each tok
       }
     const auto count = static_cast<Index>(batch.tokens.size());
     const Index layers = model.tables.layers, columns = model.tables.columns;
-    std::vector<int> expected(static_cast<std::size_t>(count * layers * columns), -7);
+    std::vector<int> expected(at(count * layers * columns), -7);
     std::vector<int> found = expected;
     const std::vector<NgramState> states(batch.starts.size() - 1, model.front.initial_state());
     const SequenceStarts<Index> starts{View<const Index, 1>(batch.starts)};
@@ -199,13 +158,12 @@ TEST_CASE("address bodies: a draft tree gives the front end's rows and states") 
     const Model model(random_layout(random));
     const Batch batch = random_batch(random);
     const auto count = static_cast<Index>(batch.tokens.size());
-    std::vector<int> parents;
-    for (Index t = 0; t < count; ++t) parents.push_back(static_cast<int>(random.below(t + 1)) - 1);
+    const std::vector<int> parents = front_end_case::random_parents(count, random);
     NgramState root = model.front.initial_state();
     const std::vector<int> before = {3, 5, 7, 11};
     REQUIRE(model.front.advance(before, root).ok());
     const Index layers = model.tables.layers, columns = model.tables.columns;
-    std::vector<std::int64_t> expected(static_cast<std::size_t>(count * layers * columns), -7);
+    std::vector<std::int64_t> expected(at(count * layers * columns), -7);
     std::vector<std::int64_t> found = expected;
     std::vector<NgramState> expected_states(batch.tokens.size()), states(batch.tokens.size());
     REQUIRE(model.front
@@ -231,7 +189,7 @@ TEST_CASE("address bodies: what cannot be is reported with its place, and has no
   const std::vector<Mark> none;
   const auto count = static_cast<Index>(tokens.size());
   const Index layers = model.tables.layers, columns = model.tables.columns;
-  std::vector<int> found(static_cast<std::size_t>(count * layers * columns), -7);
+  std::vector<int> found(at(count * layers * columns), -7);
   const View<int, 3> rows(found.data(), count, layers, columns);
   const NgramState state = model.front.initial_state();
   Reports::Found wrong;

@@ -6,8 +6,7 @@
 #include <catch.hpp>
 #include <elements.hpp>
 #include <engram/cuda/order_taps.hpp>
-
-#include <algorithm>
+#include <random_batch.hpp>
 
 using namespace engram;
 using elements::at;
@@ -41,10 +40,7 @@ struct Batch {
       const Index kind = random.below(8);
       parts.push_back(kind < 5 ? Part::full : static_cast<Part>(kind - 4));
     }
-    for (Index s = 0; s <= sequences; ++s)
-      starts.push_back(static_cast<int>(random.below(tokens + 1)));
-    starts[0] = 0;
-    std::sort(starts.begin(), starts.end());
+    starts = random_batches::random_starts<int>(tokens, sequences, random);
   }
 };
 
