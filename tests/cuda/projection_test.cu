@@ -11,6 +11,7 @@
 #include <engram/cuda/fp8_operands.hpp>
 #include <engram/cuda/fuse.cuh>
 #include <engram/cuda/gather.cuh>
+#include <projection_case.hpp>
 
 #include <cmath>
 
@@ -20,35 +21,18 @@ using gpu::at;
 
 namespace {
 
-/// Weights on both sides; row stride `inputs` + `padding`.
-struct Weights {
-  Index inputs, width, branches, stride;
-  std::vector<Bf16> matrix, bias;
+/// Weights on both sides.
+struct Weights : projection_case::Weights {
   gpu::Array<Bf16> device_matrix, device_bias;
 
   Weights(Index m, Index d, Index g, Index padding, Random& random)
-      : inputs(m),
-        width(d),
-        branches(g),
-        stride(m + padding),
-        matrix(random_elements<Bf16>((g + 1) * d * (m + padding), random)),
-        bias(random_elements<Bf16>((g + 1) * d, random)),
+      : projection_case::Weights(m, d, g, padding, random),
         device_matrix(matrix),
         device_bias(bias) {}
 
-  BlasMatrix rows(Index begin, Index count, bool with_bias) const {
-    BlasMatrix part;
-    part.weight =
-        View<const Bf16, 2, DeviceSpace>(device_matrix.data() + begin * stride, count, inputs)
-            .with_stride<0>(stride);
-    if (with_bias) part.bias = View<const Bf16, 1, DeviceSpace>(device_bias.data() + begin, count);
-    return part;
-  }
-  std::vector<BlasMatrix> fused(bool with_bias) const {
-    return {rows(0, (branches + 1) * width, with_bias)};
-  }
-  std::vector<BlasMatrix> split(bool with_bias) const {
-    return {rows(0, branches * width, with_bias), rows(branches * width, width, with_bias)};
+  std::vector<BlasMatrix> matrices(bool is_split, bool with_bias) const {
+    return projection_case::Weights::matrices(device_matrix.data(),
+                                              with_bias ? device_bias.data() : nullptr, is_split);
   }
 };
 
@@ -91,8 +75,8 @@ TEST_CASE("cuda projection: keys and value of fused and split weights, with and 
                       << ", split " << is_split);
         Random random(1);
         const Weights weights(s.inputs, s.width, s.branches, s.padding, random);
-        auto made = BlasProjection::make(
-            is_split ? weights.split(with_bias) : weights.fused(with_bias), s.branches, batches);
+        auto made =
+            BlasProjection::make(weights.matrices(is_split, with_bias), s.branches, batches);
         if (s.inputs % 8 != 0 && made.status().code == Code::unsupported) {
           gpu::say_skipped(made.message());
           continue;
@@ -128,7 +112,7 @@ TEST_CASE("cuda projection: a captured call, replayed with other rows") {
   Random random(2);
   const Weights weights(512, 128, 4, 0, random);
   const std::vector<Index> batches = {7};
-  auto made = BlasProjection::make(weights.split(true), 4, batches);
+  auto made = BlasProjection::make(weights.matrices(true, true), 4, batches);
   REQUIRE(made.ok());
   BlasProjection& projection = made.value();
   const gpu::Array<std::byte> workspace(std::vector<std::byte>(at(projection.workspace_bytes())));
@@ -161,25 +145,23 @@ TEST_CASE("cuda projection: a layer over it, beside the layer over the plain loo
   constexpr Index tokens = 7, columns = 4, row_width = 64, rows = 20, width = 128, branches = 4;
   const Weights weights(columns * row_width, width, branches, 0, random);
   const std::vector<Index> batches = {tokens};
-  auto made = BlasProjection::make(weights.fused(false), branches, batches);
+  auto made = BlasProjection::make(weights.matrices(false, false), branches, batches);
   REQUIRE(made.ok());
   const BlasProjection& products = made.value();
   const auto loop =
-      DeviceReferenceProjection<Bf16>::make(weights.rows(0, 5 * width, false).weight, {}, branches)
+      DeviceReferenceProjection<Bf16>::make(weights.matrices(false, false)[0].weight, {}, branches)
           .value();
   HostStore host = HostStore::make(rows, row_width * 2).value();
   for (Index r = 0; r < rows; ++r)
-    std::memcpy(host.mutable_ref()(r).codes, random_elements(row_width, random).data(),
+    std::memcpy(host.mutable_ref()(r).codes, random_elements<Bf16>(row_width, random).data(),
                 at(row_width * 2));
   using RowsOfBf16 = Table<DeviceStore, Bf16Codec>;
   RowsOfBf16 table =
-      RowsOfBf16::make(DeviceStore::copy_of(host, [](Index) { return true; }).value(), {},
-                       row_width)
-          .value();
+      RowsOfBf16::make(DeviceStore::copy_of(host, gpu::go_on).value(), {}, row_width).value();
   std::vector<int> ids;
   for (Index i = 0; i < tokens * columns; ++i) ids.push_back(static_cast<int>(random.below(rows)));
   const gpu::Array<int> on_gpu(ids);
-  const std::vector<Bf16> before = random_elements(tokens * branches * width, random);
+  const std::vector<Bf16> before = random_elements<Bf16>(tokens * branches * width, random);
   const gpu::Array<Bf16> hidden(before);
   gpu::OwnStream stream;
   const auto run = [&](const auto& projection) {
@@ -282,7 +264,7 @@ TEST_CASE("cuda projection: what does not fit is refused, and nothing is launche
   Random random(3);
   const Weights weights(256, 128, 4, 0, random);
   const std::vector<Index> batches = {7};
-  auto made = BlasProjection::make(weights.fused(false), 4, batches);
+  auto made = BlasProjection::make(weights.matrices(false, false), 4, batches);
   REQUIRE(made.ok());
   BlasProjection& projection = made.value();
   gpu::OwnStream stream;

@@ -7,6 +7,7 @@
 #include <elements.hpp>
 #include <engram/cublas/blas_projection.hpp>
 #include <engram/layer/reference_projection.hpp>
+#include <projection_case.hpp>
 
 #include <cmath>
 #include <vector>
@@ -17,28 +18,15 @@ using elements::random_elements;
 
 namespace {
 
-struct Model {
-  Index inputs, width, branches, stride;
-  std::vector<Bf16> matrix, bias;
+struct Model : projection_case::Weights {
   std::vector<float> float_bias;
 
   Model(Index m, Index d, Index g, Index padding, Random& random)
-      : inputs(m), width(d), branches(g), stride(m + padding) {
-    matrix = random_elements<Bf16>((g + 1) * d * stride, random);
-    bias = random_elements<Bf16>((g + 1) * d, random);
+      : Weights(m, d, g, padding, random) {
     for (const Bf16 b : bias) float_bias.push_back(to_float(b));
   }
-  BlasMatrix rows(Index begin, Index count, bool with_bias) const {
-    BlasMatrix part;
-    part.weight = View<const Bf16, 2, DeviceSpace>(matrix.data() + begin * stride, count, inputs)
-                      .with_stride<0>(stride);
-    if (with_bias) part.bias = View<const Bf16, 1, DeviceSpace>(bias.data() + begin, count);
-    return part;
-  }
   std::vector<BlasMatrix> matrices(bool is_split, bool with_bias) const {
-    const Index keys = branches * width;
-    if (is_split) return {rows(0, keys, with_bias), rows(keys, width, with_bias)};
-    return {rows(0, keys + width, with_bias)};
+    return Weights::matrices(matrix.data(), with_bias ? bias.data() : nullptr, is_split);
   }
   /// [T, G + 1, D] by the library's loop.
   std::vector<Bf16> reference(const std::vector<Bf16>& e, bool with_bias) const {
@@ -101,8 +89,7 @@ TEST_CASE("blas projection: cuBLAS is asked for the product that the reference m
             const std::vector<Bf16> e = random_elements<Bf16>(tokens * s.inputs, random);
             const std::vector<Bf16> expected = model.reference(e, with_bias);
             std::vector<Bf16> out(expected.size(), Bf16{0x7FC0});
-            std::vector<std::byte> workspace(
-                static_cast<std::size_t>(projection.workspace_bytes() + skip));
+            std::vector<std::byte> workspace(at(projection.workspace_bytes() + skip));
             calls.products = 0;
             REQUIRE(project(projection, e, out, workspace, skip).ok());
             CHECK(calls.products == (is_split ? 2 : 1));
@@ -131,7 +118,7 @@ TEST_CASE("blas projection: what cannot be is refused, and no product is made") 
   BlasProjection& projection = made.value();
   const std::vector<Bf16> seven = random_elements<Bf16>(7 * 64, random), eight(8 * 64);
   std::vector<Bf16> out(8 * 80);
-  std::vector<std::byte> workspace(static_cast<std::size_t>(projection.workspace_bytes()));
+  std::vector<std::byte> workspace(at(projection.workspace_bytes()));
   std::vector<std::byte> small(workspace.size() - 1);
   CHECK(project(projection, eight, out, workspace) == Status{Code::unsupported, 0, 8});
   CHECK(project(projection, seven, out, small) ==
