@@ -36,18 +36,32 @@ struct Planner {
   }
 };
 
+/// A case on a stream of its own.
+template <class T, class Row, class Optimizer>
+struct Training {
+  gpu::Arrays memory;
+  gpu::OwnStream stream;
+  CudaDevice device;
+  row_case::OnDevice<T, Row, gpu::Arrays, Optimizer> on;
+  Planner<Row> planner;
+
+  Training(const Case<T, Row>& c, const Optimizer& optimizer, NonFinite non_finite,
+           int most_blocks = 0)
+      : device(stream.device(most_blocks)),
+        on(c, memory, optimizer, non_finite),
+        planner(c.count(), c.num_rows, device) {}
+
+  Status run() { return on.run(device, planner); }
+};
+
 template <class T, class Row, class Optimizer>
 void check_case(const Case<T, Row>& c, const Optimizer& optimizer, NonFinite non_finite) {
   INFO(c.tokens << " x " << c.columns << " ids of " << c.num_rows << " rows of " << c.width);
   const auto run = [&](int most_blocks) {
-    gpu::Arrays memory;
-    row_case::OnDevice<T, Row, gpu::Arrays, Optimizer> on(c, memory, optimizer, non_finite);
-    gpu::OwnStream stream;
-    const CudaDevice device = stream.device(most_blocks);
-    Planner<Row> planner(c.count(), c.num_rows, device);
-    REQUIRE(on.run(device, planner).ok());
-    REQUIRE(device.wait().ok());
-    return on.results();
+    Training training(c, optimizer, non_finite, most_blocks);
+    REQUIRE(training.run().ok());
+    REQUIRE(training.device.wait().ok());
+    return training.on.results();
   };
   const auto found = run(0);
   const auto expected = row_case::on_cpu(c, optimizer, non_finite);
@@ -87,21 +101,16 @@ TEST_CASE("cuda row gradients: one row that all places read") {
 
 TEST_CASE("cuda row gradients: tables on streams beside each other") {
   if (!gpu::is_here()) return;
-  using Step = row_case::OnDevice<float, std::int32_t, gpu::Arrays, RowAdagrad>;
   const Case<float, std::int32_t> a(12, 4000, 2, 64, 900), b(13, 4000, 2, 64, 900);
-  gpu::Arrays memory;
-  Step first(a, memory, {}, NonFinite::skip), second(b, memory, {}, NonFinite::skip);
-  gpu::OwnStream one, two;
-  Planner<std::int32_t> plan_first(a.count(), a.num_rows, one.device()),
-      plan_second(b.count(), b.num_rows, two.device());
-  REQUIRE(first.run(one.device(), plan_first).ok());
-  REQUIRE(second.run(two.device(), plan_second).ok());
-  REQUIRE(one.device().wait().ok());
-  REQUIRE(two.device().wait().ok());
-  CHECK(count_far(first.results().table, row_case::on_cpu(a, RowAdagrad(), NonFinite::skip).table,
-                  1e-5) == 0);
-  CHECK(count_far(second.results().table, row_case::on_cpu(b, RowAdagrad(), NonFinite::skip).table,
-                  1e-5) == 0);
+  Training first(a, RowAdagrad(), NonFinite::skip), second(b, RowAdagrad(), NonFinite::skip);
+  REQUIRE(first.run().ok());
+  REQUIRE(second.run().ok());
+  REQUIRE(first.device.wait().ok());
+  REQUIRE(second.device.wait().ok());
+  CHECK(count_far(first.on.results().table,
+                  row_case::on_cpu(a, RowAdagrad(), NonFinite::skip).table, 1e-5) == 0);
+  CHECK(count_far(second.on.results().table,
+                  row_case::on_cpu(b, RowAdagrad(), NonFinite::skip).table, 1e-5) == 0);
 }
 
 TEST_CASE("cuda row gradients: a training step's batch of Zipf rows", "[large]") {
@@ -114,14 +123,10 @@ TEST_CASE("cuda row gradients: a sum that is not finite is reported, and no row 
   Case<float, std::int32_t> c(8, 100, 2, 40, 30);
   c.rows[10] = 17;
   c.gradients[at(10 * 40 + 3)] = std::nanf("");
-  gpu::Arrays memory;
-  row_case::OnDevice<float, std::int32_t, gpu::Arrays, Sgd> on(c, memory, {}, NonFinite::fail);
-  gpu::OwnStream stream;
-  const CudaDevice device = stream.device();
-  Planner<std::int32_t> planner(c.count(), c.num_rows, device);
-  REQUIRE(on.run(device, planner).ok());
-  CHECK(device.wait() == Status{Code::not_finite, 0, 17});
-  CHECK(gpu::same_bits(on.results().table, c.table));
+  Training training(c, Sgd(), NonFinite::fail);
+  REQUIRE(training.run().ok());
+  CHECK(training.device.wait() == Status{Code::not_finite, 0, 17});
+  CHECK(gpu::same_bits(training.on.results().table, c.table));
 }
 
 TEST_CASE("cuda row gradients: a captured step, replayed 72 times") {
@@ -193,14 +198,10 @@ TEST_CASE("cuda plan: ids that are no rows are reported, and count as none") {
     c.rows[at(place)] = id;
     without.rows[at(place)] = -1;
   }
-  gpu::Arrays memory;
-  row_case::OnDevice<float, std::int32_t, gpu::Arrays, Sgd> on(c, memory, {}, NonFinite::skip);
-  gpu::OwnStream stream;
-  const CudaDevice device = stream.device();
-  Planner<std::int32_t> planner(c.count(), c.num_rows, device);
-  REQUIRE(on.run(device, planner).ok());
-  CHECK(device.wait() == Status{Code::bad_row, 0, 7});
-  CHECK(on.results().scatter == row_case::on_cpu(without, Sgd(), NonFinite::skip).scatter);
+  Training training(c, Sgd(), NonFinite::skip);
+  REQUIRE(training.run().ok());
+  CHECK(training.device.wait() == Status{Code::bad_row, 0, 7});
+  CHECK(training.on.results().scatter == row_case::on_cpu(without, Sgd(), NonFinite::skip).scatter);
 }
 
 TEST_CASE("cuda plan: what does not fit is refused") {

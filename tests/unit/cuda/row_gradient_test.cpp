@@ -49,20 +49,32 @@ struct Planner {
   }
 };
 
+/// A case on a GPU's threads, and what is reported there.
+template <class T, class Row, class Optimizer>
+struct Training {
+  HostArrays memory;
+  row_case::OnDevice<T, Row, HostArrays, Optimizer> on;
+  Reports::Found wrong;
+  ThreadedDevice device{Reports{&wrong}};
+  Planner<Row> planner;
+
+  Training(const Case<T, Row>& c, const Optimizer& optimizer, NonFinite non_finite)
+      : on(c, memory, optimizer, non_finite), planner{c.count(), c.num_rows, device} {}
+  Training(const Training&) = delete;
+
+  Status run() { return on.run(device, planner); }
+};
+
 /// Everything but the sums of places that no row has.
 template <class T, class Row, class Optimizer>
 void check_case(const Case<T, Row>& c, const Optimizer& optimizer, NonFinite non_finite,
                 Status expected_report = {}) {
   INFO(c.tokens << " x " << c.columns << " ids of " << c.num_rows << " rows of " << c.width);
-  HostArrays memory;
-  row_case::OnDevice<T, Row, HostArrays, Optimizer> on(c, memory, optimizer, non_finite);
-  Reports::Found wrong;
-  const ThreadedDevice device{Reports{&wrong}};
-  Planner<Row> planner{c.count(), c.num_rows, device};
-  REQUIRE(on.run(device, planner).ok());
-  CHECK(wrong.code == expected_report.code);
-  CHECK(wrong.index == expected_report.index);
-  const auto found = on.results();
+  Training training(c, optimizer, non_finite);
+  REQUIRE(training.run().ok());
+  CHECK(training.wrong.code == expected_report.code);
+  CHECK(training.wrong.index == expected_report.index);
+  const auto found = training.on.results();
   const auto expected = row_case::on_cpu(c, optimizer, non_finite);
   CHECK(found.num_unique == expected.num_unique);
   CHECK(found.unique == expected.unique);
@@ -119,11 +131,8 @@ TEST_CASE("row gradients on a GPU's threads: sums that are not finite") {
 TEST_CASE("row gradients on a GPU's threads: a plan used again forgets what was not finite") {
   Case<float, std::int32_t> c(11, 30, 2, 8, 11);
   c.rows[0] = 3;
-  HostArrays memory;
-  row_case::OnDevice<float, std::int32_t, HostArrays, Sgd> on(c, memory, {}, NonFinite::fail);
-  Reports::Found wrong;
-  const ThreadedDevice device{Reports{&wrong}};
-  Planner<std::int32_t> planner{c.count(), c.num_rows, device};
+  Training training(c, Sgd(), NonFinite::fail);
+  auto& [memory, on, wrong, device, planner] = training;
   const RowStep step = row_case::step_of(0, NonFinite::fail);
   on.gradients()(0, 0) = std::numeric_limits<float>::infinity();
   REQUIRE(on.step(device, planner, step).ok());
@@ -144,31 +153,22 @@ TEST_CASE("row gradients on a GPU's threads: ids that are no rows are reported a
     c.rows[at(place)] = id;
     without.rows[at(place)] = -1;
   }
-  HostArrays memory;
-  row_case::OnDevice<float, std::int32_t, HostArrays, Sgd> on(c, memory, {}, NonFinite::skip);
-  Reports::Found wrong;
-  const ThreadedDevice device{Reports{&wrong}};
-  Planner<std::int32_t> planner{c.count(), c.num_rows, device};
-  REQUIRE(on.run(device, planner).ok());
-  CHECK(wrong.code == Code::bad_row);
-  CHECK(wrong.index == 7);
+  Training training(c, Sgd(), NonFinite::skip);
+  REQUIRE(training.run().ok());
+  CHECK(training.wrong.code == Code::bad_row);
+  CHECK(training.wrong.index == 7);
   const auto expected = row_case::on_cpu(without, Sgd(), NonFinite::skip);
-  CHECK(on.results().scatter == expected.scatter);
-  CHECK(same_bits(on.results().table, expected.table));
+  CHECK(training.on.results().scatter == expected.scatter);
+  CHECK(same_bits(training.on.results().table, expected.table));
 }
 
 TEST_CASE("row gradients on a GPU's threads: what does not fit is refused, and no row moves") {
   const Case<float, std::int32_t> c(10, 30, 2, 8, 11);
   const auto refuse = [&](auto change, Status expected, RowStep step = {0.5f}) {
-    HostArrays memory;
-    row_case::OnDevice<float, std::int32_t, HostArrays, RowAdagrad> on(c, memory, {},
-                                                                       NonFinite::skip);
-    Reports::Found wrong;
-    const ThreadedDevice device{Reports{&wrong}};
-    change(on);
-    Planner<std::int32_t> planner{c.count(), c.num_rows, device};
-    CHECK(on.step(device, planner, step) == expected);
-    CHECK(same_bits(on.results().table, c.table));
+    Training training(c, RowAdagrad(), NonFinite::skip);
+    change(training.on);
+    CHECK(training.on.step(training.device, training.planner, step) == expected);
+    CHECK(same_bits(training.on.results().table, c.table));
   };
   using Floats = View<float, 2, DeviceSpace>;
   refuse([](auto& on) { on.gradients() = on.gradients().slice(0, 29); },
