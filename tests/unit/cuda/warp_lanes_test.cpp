@@ -10,7 +10,7 @@
 #include <engram/cuda/fuse_row.hpp>
 #include <engram/cuda/gather_body.hpp>
 #include <engram/gating/short_conv.hpp>
-#include <engram/storage/strided_rows.hpp>
+#include <random_table.hpp>
 
 #include <cmath>
 #include <limits>
@@ -175,31 +175,22 @@ void check_gather(const Codec& codec, Index width, Index stride_more) {
   const Index bytes = codec.code_bytes(width), scales = codec.scale_bytes(width);
   const Index stride = bytes + scales + stride_more;
   INFO("rows of " << bytes << " and " << scales << " bytes, stride " << stride);
-  Random random(7);
-  std::vector<std::byte> table(at(num_rows * stride));
-  for (std::byte& b : table) b = static_cast<std::byte>(random.below(256));
-  const StridedRows ref{table.data(), stride, scales > 0 ? bytes : 0};
+  const HostStore table = random_tables::random_table(codec, num_rows, width, 7, stride);
+  Random random(8);
   std::vector<int> ids;
   for (Index i = 0; i < tokens * columns; ++i)
     ids.push_back(static_cast<int>(random.below(num_rows)));
   for (const Index none : {3, 4, 5}) ids[at(none)] = -1;
   ids[10] = num_rows;
   ids[20] = -2;
-  std::vector<Out> found(at(tokens * columns * width), from_float<Out>(-9)), expected = found;
-  for (Index i = 0; i < tokens * columns; ++i) {
-    Out* const to = expected.data() + i * width;
-    if (ids[at(i)] >= 0 && ids[at(i)] < num_rows)
-      decode_row(HostLanes<16>(), codec, ref(ids[at(i)]), width, to);
-    else
-      for (Index d = 0; d < width; ++d) to[d] = Out{};
-  }
+  std::vector<Out> found(at(tokens * columns * width), from_float<Out>(-9));
   Reports::Found wrong;
   ThreadedWarp::run(
       tokens * columns,
       GatherRowBody<StridedRows, Codec, int, Out, Reports>{
-          ref, codec, View<const int, 2>(ids.data(), tokens, columns), num_rows, width,
+          table.ref(), codec, View<const int, 2>(ids.data(), tokens, columns), num_rows, width,
           View<Out, 2>(found.data(), tokens, columns * width), Reports{&wrong}});
-  CHECK(same_bits(found, expected));
+  CHECK(same_bits(found, random_tables::expected_rows<Out>(table, codec, width, ids)));
   CHECK(wrong.code == Code::bad_row);
   CHECK(wrong.index == 10);
 }
