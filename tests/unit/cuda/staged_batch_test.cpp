@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Rows from a slow store to a GPU that waits for them, by the CPU's threads: a step launched before
 // its batch was asked for, batches late, failed, of another size, given up.
-#include "threaded_warp.hpp"
+#include "threaded_calls.hpp"
 
 #include <catch.hpp>
 #include <elements.hpp>
 #include <engram/codec/fp8.hpp>
 #include <engram/codec/plain.hpp>
-#include <engram/cuda/gather_body.hpp>
 #include <engram/cuda/staged_batch.hpp>
 #include <engram/storage/background_store.hpp>
 #include <random_table.hpp>
@@ -23,22 +22,6 @@ using elements::same_bits;
 using staged_case::decoded_row;
 using staged_case::GatedStore;
 using staged_case::Latch;
-
-namespace engram {
-
-/// The gather of CudaDevice.
-template <class Store, class Codec, class Row, class Out>
-Status gather(const ThreadedDevice& device, const Store& store, const Codec& codec, Index width,
-              View<Row, 2, DeviceSpace> rows, View<Out, 2, DeviceSpace> out) {
-  device.for_items(
-      rows.size(),
-      GatherRowBody<decltype(store.ref()), Codec, std::remove_const_t<Row>, Out, Reports>{
-          store.ref(), codec, rows.for_body(), store.num_rows(), width, out.for_body(),
-          device.error_word()});
-  return {};
-}
-
-}  // namespace engram
 
 namespace {
 
