@@ -11,28 +11,19 @@
 #include <engram/cuda/pinned_store.hpp>
 #include <layer_case.hpp>
 
-#include <cmath>
-
 using namespace engram;
+using elements::count_far;
 using gpu::at;
 using layer_case::Case;
 
 namespace {
 
-void check_near(const std::vector<float>& found, const std::vector<float>& expected) {
-  REQUIRE(found.size() == expected.size());
-  Index far = 0;
-  for (std::size_t i = 0; i < found.size(); ++i)
-    far += !(std::abs(found[i] - expected[i]) <= 2e-5f * (1 + std::abs(expected[i])));
-  CHECK(far == 0);
-}
-
 void check_results(const layer_case::Results& found, const layer_case::Results& expected) {
-  check_near(found.out, expected.out);
-  check_near(found.gates, expected.gates);
-  check_near(found.scores, expected.scores);
-  check_near(found.norms, expected.norms);
-  check_near(found.state, expected.state);
+  CHECK(count_far(found.out, expected.out, 2e-5) == 0);
+  CHECK(count_far(found.gates, expected.gates, 2e-5) == 0);
+  CHECK(count_far(found.scores, expected.scores, 2e-5) == 0);
+  CHECK(count_far(found.norms, expected.norms, 2e-5) == 0);
+  CHECK(count_far(found.state, expected.state, 2e-5) == 0);
 }
 
 template <class TableType>

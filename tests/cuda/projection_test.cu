@@ -223,7 +223,7 @@ TEST_CASE("cuda projection: fp8 weights as they are stored give what they give d
   const QuantisedProjection expected_by(loop);
   for (const Index tokens : batches) {
     INFO(tokens << " tokens");
-    const std::vector<Bf16> e = random_elements(tokens * inputs, random);
+    const std::vector<Bf16> e = random_elements<Bf16>(tokens * inputs, random);
     const auto run = [&](const auto& projection) {
       const gpu::Array<Bf16> rows(e), out(std::vector<Bf16>(at(tokens * outputs), Bf16{0x7FC0}));
       const gpu::Array<std::byte> workspace(

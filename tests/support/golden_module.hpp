@@ -4,6 +4,7 @@
 // The published modules of the golden files through DeviceLayer, on a device and in its memory.
 
 #include "array_store.hpp"
+#include "elements.hpp"
 
 #include "../golden/demo_case.hpp"
 #include "../golden/v41_case.hpp"
@@ -19,7 +20,7 @@ namespace golden_module {
 
 using namespace engram;
 
-inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
+using elements::at;
 
 /// A host table's rows, copied to a device.
 template <class Codec, class Memory>

@@ -5,7 +5,7 @@
 // arrays in a device's memory for DeviceLayer.
 
 #include "array_store.hpp"
-#include "random.hpp"
+#include "elements.hpp"
 
 #include <engram/codec/plain.hpp>
 #include <engram/cuda/device_layer.hpp>
@@ -20,14 +20,7 @@ namespace layer_case {
 
 using namespace engram;
 
-inline std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-inline std::vector<float> random_floats(Index count, Random& random) {
-  std::vector<float> all;
-  for (Index i = 0; i < count; ++i)
-    all.push_back(static_cast<float>(random.below(2001) - 1000) / 1000.0f);
-  return all;
-}
+using elements::at;
 
 struct Shape {
   Index tokens, branches, width, columns, row_width, taps, sequences;
@@ -55,14 +48,14 @@ struct Case {
     Random random(seed);
     config = {1e-6f, 1e-5f, 1e-5f, 2, true};
     const Index streams = s.branches * s.width;
-    table = random_floats(table_rows * s.row_width, random);
-    matrix = random_floats(s.outputs() * s.inputs(), random);
-    bias = random_floats(s.outputs(), random);
-    gain = random_floats(streams, random);
-    conv_gain = random_floats(streams, random);
-    conv = random_floats(s.taps * streams, random);
-    hidden = random_floats(s.tokens * streams, random);
-    state = random_floats(s.sequences * state_size(), random);
+    table = elements::random_elements<float>(table_rows * s.row_width, random, 1000);
+    matrix = elements::random_elements<float>(s.outputs() * s.inputs(), random, 1000);
+    bias = elements::random_elements<float>(s.outputs(), random, 1000);
+    gain = elements::random_elements<float>(streams, random, 1000);
+    conv_gain = elements::random_elements<float>(streams, random, 1000);
+    conv = elements::random_elements<float>(s.taps * streams, random, 1000);
+    hidden = elements::random_elements<float>(s.tokens * streams, random, 1000);
+    state = elements::random_elements<float>(s.sequences * state_size(), random, 1000);
     for (Index t = 0; t < s.tokens; ++t) {
       const bool none = random.below(8) == 0;
       for (Index c = 0; c < s.columns; ++c)

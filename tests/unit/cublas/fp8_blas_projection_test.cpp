@@ -5,17 +5,16 @@
 
 #include <catch.hpp>
 #include <contains.hpp>
+#include <elements.hpp>
 #include <engram/cublas/fp8_blas_projection.hpp>
-#include <random.hpp>
 
 #include <cmath>
 #include <vector>
 
 using namespace engram;
+using elements::at;
 
 namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 /// Threads that play the GPU, on a stream of a name.
 struct OnStream : ThreadedDevice {

@@ -3,18 +3,13 @@
 #include "threaded_warp.hpp"
 
 #include <catch.hpp>
+#include <elements.hpp>
 #include <engram/cuda/scale_tiles.hpp>
-#include <random.hpp>
 
 #include <vector>
 
 using namespace engram;
-
-namespace {
-
-std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
+using elements::at;
 
 TEST_CASE("scale tiles: each scale has a place of its own, within the tiles") {
   for (const ScaleTiles tiles : {ScaleTiles{1, 1}, {128, 4}, {129, 5}, {300, 12}}) {
