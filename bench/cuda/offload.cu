@@ -346,8 +346,8 @@ void bench(const CudaDevice& device, const Model& model, Index tokens, Tables& t
       need(batch->wait(), "disk");
     };
     const auto take = [&](const CudaDevice& on) {
-      need(batch->take(on, count, 5'000'000), "take");
-      need(batch->decode(on, 0, 1, memory.rows_out()), "decode");
+      need(batch->take(on, tokens, 1, columns, 5'000'000), "take");
+      need(batch->decode(on, 0, memory.rows_out()), "decode");
     };
     print(model, tokens, where, false,
           step_seconds(device, dense, model, &memory, false, take, ask_and_wait, nothing), without);

@@ -39,8 +39,8 @@ struct Staged {
 
   Staged() { REQUIRE(cudaMemset(memory.data(), 0, at(memory.size())) == cudaSuccess); }
   void launch(const CudaDevice& device, Index timeout) const {
-    CHECK(batch->take(device, count, timeout).ok());
-    CHECK(batch->decode(device, 0, 1, out.view(tokens, heads * width)).ok());
+    CHECK(batch->take(device, tokens, 1, heads, timeout).ok());
+    CHECK(batch->decode(device, 0, out.view(tokens, heads * width)).ok());
   }
   Status ask(const std::vector<std::int32_t>& ids) const {
     const Status planned = batch->plan(View<const std::int32_t, 3>(ids.data(), tokens, 1, heads),

@@ -21,7 +21,8 @@ struct Latch {
   bool is_open = true;
   Status status;
   Index rows_read = 0;
-  std::uint64_t edition = 0;  ///< of the rows
+  std::uint64_t edition = 0;     ///< of the rows
+  std::uint64_t generation = 0;  ///< of the store: how often it was opened again
 
   void set(bool open, Status gives = {}) {
     const std::lock_guard lock(mutex);
@@ -59,7 +60,7 @@ class GatedStore {
   Index num_rows() const noexcept { return rows_; }
   Index row_bytes() const noexcept { return codes_; }
   Index scale_bytes() const noexcept { return scales_; }
-  std::uint64_t generation() const noexcept { return gate_->edition; }
+  std::uint64_t generation() const noexcept { return gate_->generation; }
 
   class Reader {
    public:

@@ -90,7 +90,6 @@ struct CachedTable {
   RowCache* cache;
   const Table<Store, Codec>* table;
 
-  Index num_rows() const noexcept { return table->num_rows(); }
   Index row_width() const noexcept { return table->row_width(); }
 };
 

@@ -60,7 +60,8 @@ ENGRAM_HIDDEN Status gather_from(const Dev& device, const TableType& table,
 ///   workspace  workspace_bytes(T, S) bytes, any alignment, contents irrelevant.
 /// All tokens of a call at once, unlike EngramLayer: a long prompt is given in chunks, and the
 /// convolution's states carry it on.
-/// On any status but ok, `out` and the states are as they were:
+/// On any status but ok, `out` and the states are as they were; nothing was launched, unless it is
+/// the projection that refuses:
 ///   shape_mismatch   extents disagree (index: the extent expected)
 ///   workspace_small  (index: bytes needed)
 ///   invalid_config   a convolution of more than 64 taps or of a dilation below 1
@@ -123,10 +124,11 @@ class DeviceLayer {
     if (e.extent(1) != projection_->input_width())
       return {Code::shape_mismatch, 0, projection_->input_width()};
     const View<const std::remove_const_t<Row>, 2, DeviceSpace> ids = rows;
-    return gather_from(device, *table_, ids, e);
+    return engram::gather_from(device, *table_, ids, e);
   }
 
-  /// Elements to the new hidden state. Rewrites e where the projection quantises its inputs.
+  /// Elements to the new hidden state. Rewrites e where the projection quantises its inputs, also
+  /// where it then refuses the call.
   ///
   /// rows  of the elements, or empty: a token whose rows are -1 passes through.
   template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start = std::int32_t>
@@ -135,11 +137,12 @@ class DeviceLayer {
                              View<Updated, 3, DeviceSpace> out,
                              View<std::byte, 1, DeviceSpace> workspace,
                              const DeviceFusionOptions<Start>& options = {}) const noexcept {
-    const Index tokens = hidden.extent(0);
-    const Index needed = workspace_bytes(tokens, options.sequences());
-    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
-    return update(device, e, rows, hidden, out, take(workspace, tokens, options.sequences()),
-                  options);
+    const Arrays<Row, Start> arrays = arrays_of(rows, hidden.extent(0), workspace, options);
+    if (Status s = check_call(arrays, hidden, out, workspace, options); !s.ok()) return s;
+    if (e.extent(0) != hidden.extent(0)) return {Code::shape_mismatch, 0, hidden.extent(0)};
+    if (e.extent(1) != projection_->input_width())
+      return {Code::shape_mismatch, 0, projection_->input_width()};
+    return update(device, e, hidden, out, arrays);
   }
 
   /// Everything: rows to the new hidden state.
@@ -149,81 +152,89 @@ class DeviceLayer {
                                View<Updated, 3, DeviceSpace> out,
                                View<std::byte, 1, DeviceSpace> workspace,
                                const DeviceFusionOptions<Start>& options = {}) const noexcept {
-    const Index tokens = hidden.extent(0);
-    const Index needed = workspace_bytes(tokens, options.sequences());
-    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
-    const Scratch scratch = take(workspace, tokens, options.sequences());
-    if (rows.extent(0) != tokens) return {Code::shape_mismatch, 0, tokens};
-    if (Status s = gather(device, rows, scratch.e); !s.ok()) return s;
-    return update(device, scratch.e, rows, hidden, out, scratch, options);
+    const Arrays<Row, Start> arrays = arrays_of(rows, hidden.extent(0), workspace, options);
+    if (Status s = check_call(arrays, hidden, out, workspace, options); !s.ok()) return s;
+    if (rows.extent(0) != hidden.extent(0)) return {Code::shape_mismatch, 0, hidden.extent(0)};
+    if (Status s = gather(device, rows, arrays.e); !s.ok()) return s;
+    return update(device, arrays.e, hidden, out, arrays);
   }
 
  private:
   template <class E, int Rank>
   using Seen = View<E, Rank, DeviceSpace>;
 
-  struct Scratch {
+  /// What the steps of a call take: pieces of the workspace, and the caller's arrays as fuse() has
+  /// them.
+  template <class Row, class Start>
+  struct Arrays {
     Seen<In, 2> e;
     Seen<Out, 3> segments;
     Seen<float, 2> gates;
     Seen<Part, 1> parts;
-    Seen<std::byte, 1> projection, conv;
+    Seen<std::byte, 1> projection, conv_workspace;
+    DeviceFusion<std::remove_const_t<Row>> with;
+    DeviceConv<Start> conv;
   };
 
   Index outputs() const noexcept { return (branches() + 1) * width(); }
   Index conv_bytes(Index tokens, Index sequences) const noexcept {
     return weights_.conv.size() == 0 ? 0 : conv_workspace_bytes(tokens, branches(), sequences);
   }
-  Scratch take(View<std::byte, 1, DeviceSpace> workspace, Index tokens,
-               Index sequences) const noexcept {
+  /// Null where the workspace is too small, which check_call() says.
+  template <class Row, class Start>
+  Arrays<Row, Start> arrays_of(Seen<Row, 2> rows, Index tokens, Seen<std::byte, 1> workspace,
+                               const DeviceFusionOptions<Start>& o) const noexcept {
     Workspace memory(workspace.for_body());
-    Scratch s;
-    const Index inputs = projection_->input_width(), conv = conv_bytes(tokens, sequences);
-    s.e = Seen<In, 2>(memory.take<In>(tokens * inputs), tokens, inputs);
-    s.segments =
+    Arrays<Row, Start> p;
+    const Index inputs = projection_->input_width(), conv = conv_bytes(tokens, o.sequences());
+    p.e = Seen<In, 2>(memory.take<In>(tokens * inputs), tokens, inputs);
+    p.segments =
         Seen<Out, 3>(memory.take<Out>(tokens * outputs()), tokens, branches() + 1, width());
-    s.gates = Seen<float, 2>(memory.take<float>(tokens * branches()), tokens, branches());
-    s.parts = Seen<Part, 1>(memory.take<Part>(tokens), tokens);
+    p.gates = Seen<float, 2>(memory.take<float>(tokens * branches()), tokens, branches());
+    if (o.gates.size() != 0) p.gates = o.gates;
+    p.parts = Seen<Part, 1>(memory.take<Part>(tokens), tokens);
     const Index products = projection_->workspace_bytes();
-    s.projection = Seen<std::byte, 1>(memory.take<std::byte>(products), products);
-    s.conv = Seen<std::byte, 1>(memory.take<std::byte>(conv), conv);
-    return s;
+    p.projection = Seen<std::byte, 1>(memory.take<std::byte>(products), products);
+    p.conv_workspace = Seen<std::byte, 1>(memory.take<std::byte>(conv), conv);
+    p.with.gain = weights_.gain;
+    p.with.marks = o.marks;
+    p.with.scale = o.scale;
+    p.with.rows = rows;
+    p.with.scores = o.scores;
+    p.with.norms = o.norms;
+    p.conv.weights = weights_.conv;
+    p.conv.gain = weights_.conv_gain;
+    p.conv.starts = o.sequence_starts;
+    p.conv.states = o.conv_state;
+    return p;
   }
 
-  template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start>
-  ENGRAM_HIDDEN Status update(const Dev& device, Seen<In, 2> e, Seen<Row, 2> rows,
-                              Seen<Hidden, 3> hidden, Seen<Updated, 3> out, const Scratch& scratch,
-                              const DeviceFusionOptions<Start>& o) const noexcept {
-    const Seen<float, 2> gates = o.gates.size() != 0 ? o.gates : scratch.gates;
-    DeviceFusion<std::remove_const_t<Row>> with;
-    with.gain = weights_.gain;
-    with.marks = o.marks;
-    with.scale = o.scale;
-    with.rows = rows;
-    with.scores = o.scores;
-    with.norms = o.norms;
-    const auto keys = keys_of(scratch.segments);
-    const auto value = value_of(scratch.segments);
-    DeviceConv<Start> conv;
-    conv.weights = weights_.conv;
-    conv.gain = weights_.conv_gain;
-    conv.starts = o.sequence_starts;
-    conv.states = o.conv_state;
-    const bool has_conv = weights_.conv.size() != 0;
-    if (e.extent(0) != hidden.extent(0)) return {Code::shape_mismatch, 0, hidden.extent(0)};
-    if (Status s = check_fusion(keys, value, hidden, out, with, gates, scratch.parts); !s.ok())
-      return s;
-    if (has_conv)
-      if (Status s = check_conv(conv, config_.dilation, hidden.extent(0), branches(), width(),
-                                scratch.conv);
-          !s.ok())
-        return s;
-    if (Status s = projection_->project(device, e, scratch.segments, scratch.projection); !s.ok())
-      return s;
-    return has_conv
-               ? fuse(device, keys, value, hidden, out, config_, gate_, with, conv, gates,
-                      scratch.parts, scratch.conv)
-               : fuse(device, keys, value, hidden, out, config_, gate_, with, gates, scratch.parts);
+  template <class Row, class Start, class Hidden, class Updated>
+  Status check_call(const Arrays<Row, Start>& p, Seen<Hidden, 3> hidden, Seen<Updated, 3> out,
+                    Seen<std::byte, 1> workspace,
+                    const DeviceFusionOptions<Start>& o) const noexcept {
+    const Index tokens = hidden.extent(0), needed = workspace_bytes(tokens, o.sequences());
+    if (hidden.extent(1) != branches()) return {Code::shape_mismatch, 0, branches()};
+    if (hidden.extent(2) != width()) return {Code::shape_mismatch, 0, width()};
+    if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
+    const Status fits = check_fusion(keys_of(p.segments), value_of(p.segments), hidden, out, p.with,
+                                     View<const float, 2, DeviceSpace>(p.gates),
+                                     View<const Part, 1, DeviceSpace>(p.parts));
+    if (!fits.ok() || weights_.conv.size() == 0) return fits;
+    return check_conv(p.conv, config_.dilation, tokens, branches(), width(),
+                      View<const std::byte, 1, DeviceSpace>(p.conv_workspace));
+  }
+
+  template <KernelDevice Dev, class Row, class Start, class Hidden, class Updated>
+  ENGRAM_HIDDEN Status update(const Dev& device, Seen<In, 2> e, Seen<Hidden, 3> hidden,
+                              Seen<Updated, 3> out, const Arrays<Row, Start>& p) const noexcept {
+    if (Status s = projection_->project(device, e, p.segments, p.projection); !s.ok()) return s;
+    const auto keys = keys_of(p.segments);
+    const auto value = value_of(p.segments);
+    if (weights_.conv.size() == 0)
+      return fuse(device, keys, value, hidden, out, config_, gate_, p.with, p.gates, p.parts);
+    return fuse(device, keys, value, hidden, out, config_, gate_, p.with, p.conv, p.gates, p.parts,
+                p.conv_workspace);
   }
 
   TableType* table_;

@@ -17,7 +17,8 @@ ENGRAM_BEGIN_NAMESPACE
 ///                  View<std::byte, 1, DeviceSpace> workspace) const noexcept
 ///
 /// which launches on the device's stream: rows e [T, M] to segments [T, G + 1, D], the keys of the
-/// branches and then the value. It may rewrite e, and begins with nothing launched where it fails.
+/// branches and then the value. It may rewrite e, also where it fails; segments only where it does
+/// not.
 template <class P>
 constexpr bool check_device_projection() {
   static_assert(
@@ -87,6 +88,11 @@ class DeviceReferenceProjection {
     if (branches < 1 || outputs < 1 || weight.extent(1) < 1 || outputs % (branches + 1) != 0)
       return fail(Code::shape_mismatch, {"projection: weights [", outputs, ", ", weight.extent(1),
                                          "], expected [(", branches, " + 1) D, M]"});
+    if (weight.stride(0) < weight.extent(1))
+      return fail(Code::shape_mismatch,
+                  {"projection: rows of weights are ", weight.stride(0),
+                   " elements apart, expected at least ", weight.extent(1)},
+                  weight.extent(1));
     if (bias.size() != 0 && bias.extent(0) != outputs)
       return fail(Code::shape_mismatch,
                   {"projection: a bias of ", bias.extent(0), ", expected ", outputs}, outputs);
@@ -100,7 +106,7 @@ class DeviceReferenceProjection {
 
   /// e         [T, M], token stride free.
   /// segments  [T, G + 1, D] written, dense.
-  /// Status    shape_mismatch (index: the extent expected); then nothing was launched.
+  /// Status    shape_mismatch (index: the extent or stride expected); then nothing was launched.
   /// Cost      one launch, which reads the weights once for each token. Can be captured.
   template <KernelDevice Dev>
   ENGRAM_HIDDEN Status project(const Dev& device, View<const In, 2, DeviceSpace> e,
@@ -111,8 +117,8 @@ class DeviceReferenceProjection {
     const Index expected[3] = {tokens, branches_ + 1, output_width()};
     for (int r = 0; r < 3; ++r)
       if (segments.extent(r) != expected[r]) return {Code::shape_mismatch, 0, expected[r]};
-    if (segments.stride(0) != outputs || segments.stride(1) != output_width())
-      return {Code::shape_mismatch, 0, outputs};
+    if (segments.stride(0) != outputs) return {Code::shape_mismatch, 0, outputs};
+    if (segments.stride(1) != output_width()) return {Code::shape_mismatch, 0, output_width()};
     device.for_items(tokens * outputs,
                      OutputBody<W, In, Out>{e.for_body(), weight_.for_body(), bias_.for_body(),
                                             View<Out, 2>(segments.data(), tokens, outputs)});

@@ -56,10 +56,11 @@ class ResidentRows {
     return slot - 1;
   }
 
-  /// Its row is not there any more, and it is the next to be given away; nothing where it had none.
+  /// Its row is not there any more, and it is given away before those that have one; nothing where
+  /// it has none.
   void remove(Index freed) noexcept {
     const auto slot = static_cast<std::int32_t>(freed + 1);
-    if (slots_[slot].row < 0) return;
+    if (slot > used_ || slots_[slot].row < 0) return;
     std::int32_t* at = &first_[bucket_of(RowId{slots_[slot].row})];
     while (*at != slot) at = &slots_[*at].next;
     *at = slots_[slot].next;

@@ -6,13 +6,14 @@
 //
 //   host                                     stream, perhaps a graph that is replayed
 //   batch.plan(rows, first_rows);
-//   batch.submit();                          batch.take(device, ids, timeout);
-//                                            batch.decode(device, 0, layers, out); // first memory
+//   batch.submit();                          batch.take(device, tokens, layers, heads, timeout);
+//                                            batch.decode(device, 0, out);  // first memory
 //                                            ...
 //
 // take() may be launched before plan(). Each take() ends one turn: with the batch that was
 // submitted for it, or without. Rows stay in the GPU's memory while there is room, and are not read
-// again. Two StagedBatches, one for this step and one for the next, are a ring of two.
+// again. Two StagedBatches, one for this step and one for the next, are a ring of two; each keeps
+// its own rows.
 
 #include <engram/cuda/kernel_device.hpp>
 #include <engram/cuda/resident_rows.hpp>
@@ -29,14 +30,16 @@ struct StagingControl {
   std::uint32_t arrived = 0;   ///< of the batch that was submitted last: 1 rows are there, 2 failed
   std::uint32_t turn = 0;      ///< which take() it is for; written after `arrived` became 0
   std::uint32_t finished = 0;  ///< turns that are over; the GPU's
-  std::uint32_t taken = 0;     ///< the last turn that got its batch; the GPU's
-  Index ids = 0;               ///< of the batch, T * L * H
-  Index rows = 0;              ///< distinct ones that were not in the GPU's memory
+  std::uint32_t batch = 0;     ///< number of the batch that was submitted last
+  std::uint32_t taken = 0;     ///< number of the last batch that the GPU got; the GPU's
+  Index tokens = 0, layers = 0, heads = 0;
+  Index rows = 0;  ///< distinct ones that were not in the GPU's memory
 };
 
 /// Whether the GPU has the batch of this turn, and how many rows came with it; in its own memory.
 struct StagedState {
   Index rows = 0;
+  std::uint32_t batch = 0;  ///< its number
   bool is_there = false;
 };
 
@@ -52,7 +55,7 @@ template <class Report>
 struct AwaitBatchBody {
   const StagingControl* control;
   StagedState* state;
-  Index ids;
+  Index tokens, layers, heads;
   std::uint64_t most_nanoseconds;
   Report errors;
 
@@ -70,15 +73,17 @@ struct AwaitBatchBody {
         if (arrived != 0 || clock_nanoseconds() - begin >= most_nanoseconds) break;
         pause_a_microsecond();
       }
-      const bool fits = arrived == 1 && control->ids == ids;
+      const bool fits = arrived == 1 && control->tokens == tokens && control->layers == layers &&
+                        control->heads == heads;
       state->rows = fits ? control->rows : 0;
+      state->batch = control->batch;
       state->is_there = fits;
       if (arrived == 0)
         errors.report(Code::busy, 0);
       else if (arrived != 1)
         errors.report(Code::io, 0);
       else if (!fits)
-        errors.report(Code::shape_mismatch, control->ids);
+        errors.report(Code::shape_mismatch, control->tokens * control->layers * control->heads);
     });
   }
 };
@@ -124,7 +129,7 @@ struct FinishTurnBody {
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index) const noexcept {
     lanes.each(1, [&](Index) {
       const std::uint32_t turn = load_shared(&control->finished) + 1;
-      if (state->is_there) store_shared(&control->taken, turn);
+      if (state->is_there) store_shared(&control->taken, state->batch);
       store_shared(&control->finished, turn);
     });
   }
@@ -156,15 +161,13 @@ class StagedBatch {
     return static_cast<Index>(Workspace::bytes_for<StagingControl>(1) +
                               Workspace::bytes_for<std::byte>(batch));
   }
-  /// Bytes of the GPU for them, with room for `rows` rows that stay there; at least `ids`.
-  static Index device_bytes(const Store& store, Index ids, Index rows) noexcept {
-    return static_cast<Index>(Workspace::bytes_for<StagedState>(1) +
-                              Workspace::bytes_for<std::int32_t>(ids) +
-                              Workspace::bytes_for<std::byte>(
-                                  rows * device_stride(store.row_bytes() + store.scale_bytes())));
-  }
-  static Index device_bytes(const Store& store, Index ids) noexcept {
-    return device_bytes(store, ids, ids);
+  /// Bytes of the GPU for them, with room for `rows` rows that stay there, or for `ids` if that is
+  /// more.
+  static Index device_bytes(const Store& store, Index ids, Index rows = 0) noexcept {
+    return static_cast<Index>(
+        Workspace::bytes_for<StagedState>(1) + Workspace::bytes_for<std::int32_t>(ids) +
+        Workspace::bytes_for<std::byte>(std::max(ids, rows) *
+                                        device_stride(store.row_bytes() + store.scale_bytes())));
   }
 
   /// pinned  [>= pinned_bytes(store, most_ids)], at the same address for host and GPU.
@@ -204,31 +207,33 @@ class StagedBatch {
   StagedBatch(const StagedBatch&) = delete;
 
   /// As FetchBatch::plan(), and busy while the batch before was not taken. Waits for rows that came
-  /// too late for theirs. A store that was opened again is seen by its generation().
+  /// too late for theirs. mismatch, from then on, once the store was opened again (its generation()
+  /// is another): its rows need a new StagedBatch.
   template <class Row>
   Status plan(View<Row, 3> rows, View<const Index, 1> first_rows) noexcept {
     if (!is_taken()) return {Code::busy, 0, 1};
     (void)batch_.wait();
     settle();
-    if constexpr (HasGeneration<Store>)
-      if (generation_ != store_->generation()) clear();
-    const Status status = batch_.plan(rows, first_rows);
-    is_planned_ = status.ok();
-    if (!is_planned_) return status;
+    is_planned_ = false;
+    if (is_reopened()) return {Code::mismatch};
+    if (const Status s = batch_.plan(rows, first_rows); !s.ok()) return s;
+    is_planned_ = true;
+    tokens_ = rows.extent(0);
+    layers_ = rows.extent(1);
+    heads_ = rows.extent(2);
     const Index all = batch_.unique_rows();
     batch_.relocate(resident_);
     const Index missing = batch_.unique_rows();
     counts_.hits += static_cast<std::uint64_t>(all - missing);
     counts_.misses += static_cast<std::uint64_t>(missing);
     is_settled_ = false;
-    return status;
+    return {};
   }
-  /// Forgets the rows in the GPU's memory: after the store's were changed. Between a take() that is
-  /// over and plan().
+  /// Forgets the rows in the GPU's memory: after the store's were changed in place. Between a
+  /// take() that is over and plan().
   void clear() noexcept {
     settle();
     resident_.clear();
-    if constexpr (HasGeneration<Store>) generation_ = store_->generation();
   }
   /// Rows that the GPU's memory has room for.
   Index num_slots() const noexcept { return resident_.num_slots(); }
@@ -236,15 +241,22 @@ class StagedBatch {
   const StagedCounts& counts() const noexcept { return counts_; }
   /// As FetchBatch::submit(), for the first take() that has not ended. Busy, and nothing happens,
   /// unless plan() was ok since the last submit(). A batch that the store refuses has failed:
-  /// take() says io.
+  /// take() says io; so has one of a store that was opened again since plan() (mismatch).
   Status submit() noexcept {
     if (!is_planned_) return {Code::busy, 0, 1};
     is_planned_ = false;
     store_shared(&control_->arrived, 0);
-    control_->ids = batch_.places().size();
+    control_->batch = ++number_;
+    control_->tokens = tokens_;
+    control_->layers = layers_;
+    control_->heads = heads_;
     control_->rows = batch_.unique_rows();
     turn_ = load_shared(&control_->finished) + 1;
     store_shared(&control_->turn, turn_);
+    if (is_reopened()) {
+      store_shared(&control_->arrived, 2);
+      return {Code::mismatch};
+    }
     return batch_.submit(&control_->arrived);
   }
   /// Whether the rows are in host memory, or cannot come.
@@ -255,7 +267,7 @@ class StagedBatch {
   bool is_taken() const noexcept {
     return static_cast<std::int32_t>(load_shared(&control_->finished) - turn_) >= 0;
   }
-  /// Gives up a batch for which no take() was launched.
+  /// Gives up a batch for which no take() was launched, nor a graph with one.
   void discard() noexcept {
     settle();
     batch_.discard();
@@ -265,26 +277,33 @@ class StagedBatch {
   }
 
   /// Waits on the GPU until the batch has arrived, and copies it there. Then the page-locked memory
-  /// is free for the next plan(). One take() at a time, and decode() behind it, in the order of
-  /// streams and events.
+  /// is free for the next plan(). One take() at a time, decode() behind it, and the next take()
+  /// behind that, in the order of streams and events: it gives slots away that decode() reads.
   ///
-  /// ids      T * L * H of the batch.
+  /// tokens, layers, heads  of the batch.
   /// timeout  microseconds. What waits for the GPU between this call and submit() (allocating,
   ///          freeing or locking memory, a copy on the legacy stream, the first launch of a kernel,
   ///          which loads it) takes as long, and then the batch is late.
-  /// Status   shape_mismatch (index: most ids), invalid_config (a negative timeout): nothing was
+  /// Status   shape_mismatch (index: most ids), invalid_config (a negative number): nothing was
   ///          launched. device.wait() says busy (the batch was not there in time; it is dropped),
-  ///          io (it failed, see wait()), shape_mismatch (it has another number of ids; index: that
-  ///          number). Then decode() gives zeros.
-  /// Cost     four launches, and each distinct row once over the link; waiting occupies one warp.
+  ///          io (it failed, see wait()), shape_mismatch (it has other extents; index: its ids).
+  ///          Then decode() gives zeros.
+  /// Cost     four launches, and each distinct row that is not there once over the link; waiting
+  /// occupies one warp.
   template <KernelDevice Dev>
-  ENGRAM_HIDDEN Status take(const Dev& device, Index ids, Index timeout) noexcept {
-    if (ids < 0 || ids > most_ids_) return {Code::shape_mismatch, 0, most_ids_};
-    if (timeout < 0) return {Code::invalid_config};
-    taken_ids_ = ids;
-    device.for_items(1, AwaitBatchBody<decltype(device.error_word())>{
-                            control_, state_, ids, static_cast<std::uint64_t>(timeout) * 1000,
-                            device.error_word()});
+  ENGRAM_HIDDEN Status take(const Dev& device, Index tokens, Index layers, Index heads,
+                            Index timeout) noexcept {
+    if (tokens < 0 || layers < 0 || heads < 0 || timeout < 0) return {Code::invalid_config};
+    if (heads > most_ids_ || layers * heads > most_ids_ ||
+        (layers * heads > 0 && tokens > most_ids_ / (layers * heads)))
+      return {Code::shape_mismatch, 0, most_ids_};
+    const Index ids = tokens * layers * heads;
+    taken_ = View<const std::int32_t, 3, DeviceSpace>(places_, tokens, layers, heads);
+    const std::uint64_t most_nanoseconds =
+        timeout > INT64_MAX / 1000 ? UINT64_MAX : static_cast<std::uint64_t>(timeout) * 1000;
+    device.for_items(
+        1, AwaitBatchBody<decltype(device.error_word())>{control_, state_, tokens, layers, heads,
+                                                         most_nanoseconds, device.error_word()});
     device.for_items_up_to(ids, &state_->rows,
                            TakeRowBody{batch_memory_, row_bytes_, arrivals_, rows_, stride_});
     device.for_items((ids + 31) / 32, TakePlacesBody{state_, places_memory_, places_, ids});
@@ -295,21 +314,16 @@ class StagedBatch {
   /// Rows of one layer of the batch that was taken, decoded by gather(): with CudaDevice, include
   /// cuda/gather.cuh.
   ///
-  /// layers  L of the batch.
   /// out     [T, H * row_width] float, Bf16 or F16, memory of the GPU, token stride free; zeros for
   ///         no row.
-  /// Status  shape_mismatch, as gather(), or T * L * H is not the last take()'s (index: that);
-  ///         then nothing was launched.
+  /// Status  shape_mismatch (index: the extent expected, or L); then nothing was launched.
   template <KernelDevice Dev, class Out>
-  ENGRAM_HIDDEN Status decode(const Dev& device, Index layer, Index layers,
+  ENGRAM_HIDDEN Status decode(const Dev& device, Index layer,
                               View<Out, 2, DeviceSpace> out) const noexcept {
-    const Index heads = out.extent(1) / row_width_, tokens = out.extent(0);
-    if (layer < 0 || layer >= layers) return {Code::shape_mismatch, 0, layers};
-    if (tokens * layers * heads != taken_ids_) return {Code::shape_mismatch, 0, taken_ids_};
-    const View<const std::int32_t, 3, DeviceSpace> places(places_, tokens, layers, heads);
+    if (layer < 0 || layer >= taken_.extent(1)) return {Code::shape_mismatch, 0, taken_.extent(1)};
     return gather(
         device, TakenRows{{rows_, stride_, shape_.scale_bytes > 0 ? shape_.row_bytes : 0}, shape_},
-        codec_, row_width_, places.template at<1>(layer), out);
+        codec_, row_width_, taken_.template at<1>(layer), out);
   }
 
  private:
@@ -337,11 +351,17 @@ class StagedBatch {
     if constexpr (HasGeneration<Store>) generation_ = store.generation();
   }
 
+  bool is_reopened() const noexcept {
+    if constexpr (HasGeneration<Store>)
+      return generation_ != store_->generation();
+    else
+      return false;
+  }
   /// Rows that were planned and did not come to the GPU are not there.
   void settle() noexcept {
     if (is_settled_) return;
     is_settled_ = true;
-    if (!is_planned_ && load_shared(&control_->taken) == turn_) return;
+    if (!is_planned_ && load_shared(&control_->taken) == number_) return;
     for (Index i = 0; i < batch_.arrivals().size(); ++i) resident_.remove(batch_.arrivals()(i));
   }
 
@@ -355,12 +375,14 @@ class StagedBatch {
   const std::byte* batch_memory_;
   const std::int64_t* arrivals_;
   const std::int32_t* places_memory_;
-  std::uint32_t turn_ = 0;  // that the last batch was for
+  Index tokens_ = 0, layers_ = 0, heads_ = 0;  // of the last plan
+  std::uint32_t number_ = 0;                   // of the last batch
+  std::uint32_t turn_ = 0;                     // that it was for
   bool is_planned_ = false;
   bool is_settled_ = true;  // the GPU's answer about the last plan's rows has been looked at
   std::uint64_t generation_ = 0;
   StagedCounts counts_;
-  Index taken_ids_ = 0;
+  View<const std::int32_t, 3, DeviceSpace> taken_;
   StagedState* state_ = nullptr;
   std::int32_t* places_ = nullptr;
   std::byte* rows_ = nullptr;

@@ -79,6 +79,7 @@ class FetchBatch {
   ///           `Index add(RowId)`, a slot for a row that has none, is for those.
   template <class Resident>
   void relocate(Resident& resident) noexcept {
+    if (is_relocated_) return;
     std::int64_t* const slots = global_;  // of the distinct rows
     for (Index i = 0; i < num_unique_; ++i) slots[i] = resident.find(ids_[i]);
     Index left = 0;

@@ -8,6 +8,7 @@
 #include <layer_case.hpp>
 
 using namespace engram;
+using elements::at;
 using elements::count_far;
 using layer_case::Case;
 using layer_case::OnDevice;
@@ -45,7 +46,8 @@ struct Small {
   /// Whether nothing was written.
   bool is_untouched() const {
     const auto found = on.results(), before = c.room();
-    return found.out == before.out && found.state == before.state && found.gates == before.gates;
+    return found.out == before.out && found.state == before.state && found.gates == before.gates &&
+           found.scores == before.scores && found.norms == before.norms && wrong.code == Code::ok;
   }
 };
 
@@ -97,6 +99,83 @@ TEST_CASE("device layer: rows read ahead and then applied have the bits of one c
   CHECK(whole.on.results().state == halves.on.results().state);
 }
 
+TEST_CASE("device layer: other types, strides and places have the bits of the plain call") {
+  Small plain;
+  REQUIRE(plain.forward().ok());
+  const auto expected = plain.on.results();
+  const Index streams = 2 * 33;
+
+  Small in_place;
+  in_place.on.out = in_place.on.hidden;
+  REQUIRE(in_place.forward().ok());
+  CHECK(in_place.on.results().out == expected.out);
+  CHECK(in_place.on.results().state == expected.state);
+
+  // Tokens and branches apart from each other, of bf16; rows and starts of 64 bits; a workspace
+  // that begins anywhere.
+  Small other, rounded;
+  const auto layer = other.layer();
+  std::vector<Bf16> hidden(at(7 * 100), to_bf16(-9)), out(hidden);
+  for (Index t = 0; t < 7; ++t)
+    for (Index g = 0; g < 2; ++g)
+      for (Index d = 0; d < 33; ++d) {
+        Bf16& x = hidden[at(t * 100 + g * 40 + d)];
+        x = to_bf16(other.c.hidden[at(t * streams + g * 33 + d)]);
+        rounded.on.hidden(t, g, d) = to_float(x);
+      }
+  REQUIRE(rounded.forward().ok());
+  const std::vector<std::int64_t> rows(other.c.rows.begin(), other.c.rows.end());
+  const std::vector<std::int64_t> starts(other.c.starts.begin(), other.c.starts.end());
+  DeviceFusionOptions<std::int64_t> options;
+  options.marks = other.on.options.marks;
+  options.scale = other.on.options.scale;
+  options.sequence_starts = View<const std::int64_t, 1, DeviceSpace>(starts.data(), 3);
+  options.conv_state = other.on.options.conv_state;
+  const auto spread = [](Bf16* data) {
+    return View<Bf16, 3, DeviceSpace>(data, 7, 2, 33).with_stride<0>(100).with_stride<1>(40);
+  };
+  const Index bytes = layer.workspace_bytes(7, 2);
+  for (const Index skip : {0, 1, 17}) {
+    std::vector<std::byte> workspace(at(bytes + skip));
+    std::copy(other.c.state.begin(), other.c.state.end(), options.conv_state.data());
+    std::fill(out.begin(), out.end(), to_bf16(-9));
+    REQUIRE(layer
+                .forward(other.device, View<const std::int64_t, 2, DeviceSpace>(rows.data(), 7, 3),
+                         spread(hidden.data()), spread(out.data()),
+                         View<std::byte, 1, DeviceSpace>(workspace.data() + skip, bytes), options)
+                .ok());
+    Index wrong = 0;
+    for (Index t = 0; t < 7; ++t)
+      for (Index i = 0; i < 100; ++i) {
+        const bool is_gap = i % 40 >= 33 || i >= 80;
+        const Bf16 x = is_gap ? to_bf16(-9) : to_bf16(rounded.on.out(t, i / 40, i % 40));
+        wrong += !(out[at(t * 100 + i)] == x);
+      }
+    CHECK(wrong == 0);
+    CHECK(other.on.results().state == rounded.on.results().state);
+  }
+}
+
+TEST_CASE("device layer: the memory alone, and elements whose rows are not told") {
+  Small alone, whole;
+  alone.config.add_residual = false;
+  alone.c.config.add_residual = false;
+  REQUIRE(alone.forward().ok());
+  CHECK(count_far(alone.on.results().out, layer_case::on_cpu(alone.c).out, 4e-6) == 0);
+
+  // Without -1 among them, rows say nothing that elements do not.
+  for (std::int32_t& row : whole.c.rows) row = row < 0 ? 7 : row;
+  for (Index i = 0; i < 21; ++i) whole.on.rows(i / 3, i % 3) = whole.c.rows[at(i)];
+  const auto layer = whole.layer();
+  REQUIRE(layer.gather(whole.device, whole.on.rows, whole.on.e).ok());
+  REQUIRE(layer
+              .apply(whole.device, whole.on.e, View<const std::int32_t, 2, DeviceSpace>(),
+                     whole.on.hidden, whole.on.out, whole.on.workspace(layer.workspace_bytes(7, 2)),
+                     whole.on.options)
+              .ok());
+  CHECK(count_far(whole.on.results().out, layer_case::on_cpu(whole.c).out, 4e-6) == 0);
+}
+
 TEST_CASE("device layer: no tokens, and no options") {
   Small small(0);
   const auto layer = small.layer();
@@ -142,6 +221,7 @@ TEST_CASE("device layer: parts that do not fit together") {
 TEST_CASE("device layer: a call that does not fit says so and writes nothing") {
   const auto refused = [](const auto& change, Code code, Index index) {
     Small small;
+    small.on.rows(0, 0) = 99;  // no row: gather() would report it
     change(small);
     const Status found = small.forward();
     CHECK(found.code == code);
@@ -160,6 +240,12 @@ TEST_CASE("device layer: a call that does not fit says so and writes nothing") {
           Code::shape_mismatch, 2);
   refused([](Small& s) { s.config.dilation = 0; }, Code::invalid_config, -1);
 
+  using Streams = View<float, 3, DeviceSpace>;
+  refused([](Small& s) { s.on.hidden = Streams(s.on.hidden.data(), 7, 3, 22); },
+          Code::shape_mismatch, 2);
+  refused([](Small& s) { s.on.hidden = Streams(s.on.hidden.data(), 7, 2, 32); },
+          Code::shape_mismatch, 33);
+
   Small in_place;
   in_place.on.out = in_place.on.hidden.with_stride<0>(67);
   CHECK(in_place.forward() == Status{Code::shape_mismatch, 0, 66});
@@ -174,6 +260,9 @@ TEST_CASE("device layer: a call that does not fit says so and writes nothing") {
   CHECK(layer.gather(small.device, small.on.rows,
                      View<float, 2, DeviceSpace>(small.on.e.data(), 7, 23)) ==
         Status{Code::shape_mismatch, 0, 24});
+  CHECK(layer.apply(small.device, View<float, 2, DeviceSpace>(small.on.e.data(), 7, 23),
+                    small.on.rows, small.on.hidden, small.on.out, small.on.workspace(needed),
+                    small.on.options) == Status{Code::shape_mismatch, 0, 24});
   CHECK(layer.apply(small.device, small.on.e.slice(0, 6), small.on.rows, small.on.hidden,
                     small.on.out, small.on.workspace(needed),
                     small.on.options) == Status{Code::shape_mismatch, 0, 7});
