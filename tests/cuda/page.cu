@@ -32,10 +32,19 @@ void a_step(cudaStream_t stream, const HostFrontEnd& host_front_end, const HostS
 #include "a_step.inl"
 }
 
+void all_of_it(const CudaDevice& device, const CudaDevice& side_device, DeviceStore store,
+               const BlasProjection& projection, const DeviceFusionWeights& weights,
+               Index row_width, Index most_tokens, Index sequences,
+               OnGpu<const int, 2> rows_of_layer, OnGpu<Bf16, 3> hidden, OnGpu<Bf16, 3> out,
+               OnGpu<const int, 1> starts, OnGpu<float, 2> conv_states, OnGpu<Bf16, 2> elements) {
+#include "a_step_2.inl"
+}
+
 void rows_from_a_disk(const CudaDevice& device, cudaStream_t stream, cudaGraphExec_t step,
                       const MappedFetchStore& disk_store, Index row_width, Index most_ids,
-                      Index tokens, Index layers, Index heads, View<const int, 3> rows,
-                      View<const Index, 1> first_rows, OnGpu<Bf16, 2> elements) {
+                      Index kept_rows, Index tokens, Index layers, Index heads,
+                      View<const int, 3> rows, View<const Index, 1> first_rows,
+                      OnGpu<Bf16, 2> elements) {
 #include "rows_from_a_disk.inl"
 }
 
