@@ -39,8 +39,9 @@ function(engram_add_component name)
   endif()
   # In the build only: a downloaded package is part of this build and cannot be exported, so the
   # installed engram looks for it again (engram-config.cmake.in).
+  string(TOUPPER ENGRAM_WITH_${name} option)
   foreach(package IN LISTS arg_NEEDS)
-    engram_dependency(${package} needed)
+    engram_dependency(${package} needed ${option})
     target_link_libraries(engram_${name} INTERFACE $<BUILD_INTERFACE:${needed}>)
   endforeach()
   foreach(wing IN LISTS arg_WINGS)

@@ -51,9 +51,10 @@ set(engram_pin_benchmark
     SHA256 32131c08ee31eeff2c8968d7e874f3cb648034377dfc32a4c377fa8796d84981
     SETTINGS BENCHMARK_ENABLE_TESTING=OFF BENCHMARK_ENABLE_INSTALL=OFF)
 
-# engram_dependency(NAME [TARGET_VARIABLE])
+# engram_dependency(NAME [TARGET_VARIABLE [OPTION]])
 #
-# Makes NAME's target known everywhere in the build: from the system, else by download.
+# Makes NAME's target known everywhere in the build: from the system, else by download. OPTION is what
+# asked for it, to be named where it is missing.
 # ENGRAM_FETCH_<NAME>_URL and ENGRAM_FETCH_<NAME>_SHA256 name another archive (a mirror, a file).
 function(engram_dependency name)
   cmake_parse_arguments(
@@ -77,7 +78,11 @@ function(engram_dependency name)
     set(why "ENGRAM_FETCH_DEPENDENCIES is OFF")
   endif()
   if(why)
-    message(FATAL_ERROR "engram: ${name} is not installed and ${why}. "
+    set(who)
+    if(ARGC GREATER 2)
+      set(who ", which ${ARGV2} needs,")
+    endif()
+    message(FATAL_ERROR "engram: ${name}${who} is not installed and ${why}. "
                         "On Debian and Ubuntu: apt install ${pin_APT}")
   endif()
   foreach(part URL SHA256)
