@@ -185,56 +185,60 @@ class DeviceLayer {
   Arrays<Row, Start> arrays_of(Seen<Row, 2> rows, Index tokens, Seen<std::byte, 1> workspace,
                                const DeviceFusionOptions<Start>& o) const noexcept {
     Workspace memory(workspace.for_body());
-    Arrays<Row, Start> p;
+    Arrays<Row, Start> arrays;
     const Index inputs = projection_->input_width(), conv = conv_bytes(tokens, o.sequences());
-    p.e = Seen<In, 2>(memory.take<In>(tokens * inputs), tokens, inputs);
-    p.segments =
+    arrays.e = Seen<In, 2>(memory.take<In>(tokens * inputs), tokens, inputs);
+    arrays.segments =
         Seen<Out, 3>(memory.take<Out>(tokens * outputs()), tokens, branches() + 1, width());
-    p.gates = Seen<float, 2>(memory.take<float>(tokens * branches()), tokens, branches());
-    if (o.gates.size() != 0) p.gates = o.gates;
-    p.parts = Seen<Part, 1>(memory.take<Part>(tokens), tokens);
+    arrays.gates = Seen<float, 2>(memory.take<float>(tokens * branches()), tokens, branches());
+    if (o.gates.size() != 0) arrays.gates = o.gates;
+    arrays.parts = Seen<Part, 1>(memory.take<Part>(tokens), tokens);
     const Index products = projection_->workspace_bytes();
-    p.projection = Seen<std::byte, 1>(memory.take<std::byte>(products), products);
-    p.conv_workspace = Seen<std::byte, 1>(memory.take<std::byte>(conv), conv);
-    p.with.gain = weights_.gain;
-    p.with.marks = o.marks;
-    p.with.scale = o.scale;
-    p.with.rows = rows;
-    p.with.scores = o.scores;
-    p.with.norms = o.norms;
-    p.conv.weights = weights_.conv;
-    p.conv.gain = weights_.conv_gain;
-    p.conv.starts = o.sequence_starts;
-    p.conv.states = o.conv_state;
-    return p;
+    arrays.projection = Seen<std::byte, 1>(memory.take<std::byte>(products), products);
+    arrays.conv_workspace = Seen<std::byte, 1>(memory.take<std::byte>(conv), conv);
+    arrays.with.gain = weights_.gain;
+    arrays.with.marks = o.marks;
+    arrays.with.scale = o.scale;
+    arrays.with.rows = rows;
+    arrays.with.scores = o.scores;
+    arrays.with.norms = o.norms;
+    arrays.conv.weights = weights_.conv;
+    arrays.conv.gain = weights_.conv_gain;
+    arrays.conv.starts = o.sequence_starts;
+    arrays.conv.states = o.conv_state;
+    return arrays;
   }
 
   template <class Row, class Start, class Hidden, class Updated>
-  Status check_call(const Arrays<Row, Start>& p, Seen<Hidden, 3> hidden, Seen<Updated, 3> out,
+  Status check_call(const Arrays<Row, Start>& arrays, Seen<Hidden, 3> hidden, Seen<Updated, 3> out,
                     Seen<std::byte, 1> workspace,
                     const DeviceFusionOptions<Start>& o) const noexcept {
     const Index tokens = hidden.extent(0), needed = workspace_bytes(tokens, o.sequences());
     if (hidden.extent(1) != branches()) return {Code::shape_mismatch, 0, branches()};
     if (hidden.extent(2) != width()) return {Code::shape_mismatch, 0, width()};
     if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
-    const Status fits = check_fusion(keys_of(p.segments), value_of(p.segments), hidden, out, p.with,
-                                     View<const float, 2, DeviceSpace>(p.gates),
-                                     View<const Part, 1, DeviceSpace>(p.parts));
+    const Status fits =
+        check_fusion(keys_of(arrays.segments), value_of(arrays.segments), hidden, out, arrays.with,
+                     View<const float, 2, DeviceSpace>(arrays.gates),
+                     View<const Part, 1, DeviceSpace>(arrays.parts));
     if (!fits.ok() || weights_.conv.size() == 0) return fits;
-    return check_conv(p.conv, config_.dilation, tokens, branches(), width(),
-                      View<const std::byte, 1, DeviceSpace>(p.conv_workspace));
+    return check_conv(arrays.conv, config_.dilation, tokens, branches(), width(),
+                      View<const std::byte, 1, DeviceSpace>(arrays.conv_workspace));
   }
 
   template <KernelDevice Dev, class Row, class Start, class Hidden, class Updated>
   ENGRAM_HIDDEN Status update(const Dev& device, Seen<In, 2> e, Seen<Hidden, 3> hidden,
-                              Seen<Updated, 3> out, const Arrays<Row, Start>& p) const noexcept {
-    if (Status s = projection_->project(device, e, p.segments, p.projection); !s.ok()) return s;
-    const auto keys = keys_of(p.segments);
-    const auto value = value_of(p.segments);
+                              Seen<Updated, 3> out,
+                              const Arrays<Row, Start>& arrays) const noexcept {
+    if (Status s = projection_->project(device, e, arrays.segments, arrays.projection); !s.ok())
+      return s;
+    const auto keys = keys_of(arrays.segments);
+    const auto value = value_of(arrays.segments);
     if (weights_.conv.size() == 0)
-      return fuse(device, keys, value, hidden, out, config_, gate_, p.with, p.gates, p.parts);
-    return fuse(device, keys, value, hidden, out, config_, gate_, p.with, p.conv, p.gates, p.parts,
-                p.conv_workspace);
+      return fuse(device, keys, value, hidden, out, config_, gate_, arrays.with, arrays.gates,
+                  arrays.parts);
+    return fuse(device, keys, value, hidden, out, config_, gate_, arrays.with, arrays.conv,
+                arrays.gates, arrays.parts, arrays.conv_workspace);
   }
 
   TableType* table_;
