@@ -24,25 +24,22 @@ using OnGpu = View<T, Rank, DeviceSpace>;
 #pragma nv_diag_suppress 177, 2810
 
 void a_step(cudaStream_t stream, const HostFrontEnd& host_front_end, const HostStore& host_store,
-            const BlasProjection& projection, OnGpu<const int, 1> tokens,
+            OnGpu<Bf16, 2> weight, Index branches, OnGpu<const int, 1> tokens,
             OnGpu<const int, 1> starts, OnGpu<NgramState, 1> states, OnGpu<int, 3> rows,
             OnGpu<const int, 2> rows_of_layer, Index row_width, OnGpu<Bf16, 2> elements,
             OnGpu<Bf16, 3> segments, OnGpu<std::byte, 1> workspace, OnGpu<Bf16, 3> hidden,
-            OnGpu<Bf16, 3> out, OnGpu<float, 2> gates, OnGpu<Part, 1> parts) {
+            OnGpu<Bf16, 3> out, OnGpu<float, 2> gates, OnGpu<Part, 1> parts,
+            const CudaDevice& side_device, const DeviceFusionWeights& weights, Index most_tokens,
+            Index sequences, OnGpu<float, 2> conv_states, OnGpu<const E4m3, 2> codes,
+            OnGpu<const E8m0, 2> scales, OnGpu<E8m0, 1> tiles) {
 #include "a_step.inl"
-}
-
-void all_of_it(const CudaDevice& device, const CudaDevice& side_device, DeviceStore store,
-               const BlasProjection& projection, const DeviceFusionWeights& weights,
-               Index row_width, Index most_tokens, Index sequences,
-               OnGpu<const int, 2> rows_of_layer, OnGpu<Bf16, 3> hidden, OnGpu<Bf16, 3> out,
-               OnGpu<const int, 1> starts, OnGpu<float, 2> conv_states, OnGpu<Bf16, 2> elements) {
 #include "a_step_2.inl"
+#include "a_step_3.inl"
 }
 
 void rows_from_a_disk(const CudaDevice& device, cudaStream_t stream, cudaGraphExec_t step,
                       const MappedFetchStore& disk_store, Index row_width, Index most_ids,
-                      Index kept_rows, Index tokens, Index layers, Index heads,
+                      Index kept_rows, Index tokens, Index layers, Index columns,
                       View<const int, 3> rows, View<const Index, 1> first_rows,
                       OnGpu<Bf16, 2> elements) {
 #include "rows_from_a_disk.inl"

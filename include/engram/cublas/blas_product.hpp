@@ -58,8 +58,8 @@ struct BlasOperands {
   std::uint32_t weight_alignment, rows_alignment, out_alignment;
 };
 
-/// The algorithm that cuBLAS advises, and the bytes it wants. What it adds up stays float until the
-/// last.
+/// The algorithm that cuBLAS advises, and the bytes it wants. Partial sums are kept in float, never
+/// in bf16.
 inline cublasStatus_t choose_blas_algorithm(const BlasHandle& handle,
                                             cublasLtMatmulDesc_t operation, const BlasOperands& of,
                                             cublasLtMatmulAlgo_t& algorithm,
@@ -90,12 +90,13 @@ inline cublasStatus_t choose_blas_algorithm(const BlasHandle& handle,
   return best.state;
 }
 
-/// So many bytes that `wanted` of them begin where cuBLAS wants them.
+/// Where cuBLAS's workspace begins: at multiples of so many bytes.
 inline constexpr std::uintptr_t blas_alignment = 256;
+/// Bytes to ask of a caller for a workspace of `wanted` bytes, whatever their alignment.
 inline Index blas_workspace_bytes(std::size_t wanted) noexcept {
   return wanted == 0 ? 0 : static_cast<Index>(wanted + blas_alignment - 1);
 }
-/// Those, of blas_workspace_bytes(wanted); null: none are wanted.
+/// The first of `bytes` at which cuBLAS's workspace may begin; null where it wants none.
 inline void* blas_workspace(std::byte* bytes, std::size_t wanted) noexcept {
   const auto place = reinterpret_cast<std::uintptr_t>(bytes);
   return wanted == 0 ? nullptr : bytes + (blas_alignment - place % blas_alignment) % blas_alignment;

@@ -3,7 +3,8 @@
 
 // DeepSeek-V4.1's projection as a product of fp8 by cuBLAS, weights as they are stored: on GPUs
 // that apply a scale to each 32 elements themselves (Blackwell). Elsewhere make() says unsupported,
-// and decode_weights() with QuantisedProjection over BlasProjection computes the same.
+// and decode_weights() with QuantisedProjection over BlasProjection computes the same but for the
+// order of the sums.
 
 #include <engram/core/workspace.hpp>
 #include <engram/cublas/blas_product.hpp>
@@ -37,9 +38,9 @@ class Fp8BlasProjection {
   /// matrix  the keys of the branches in order, then the value; D and M multiples of 32.
   /// tokens  numbers of tokens T that calls will have, see prepare(); may be empty.
   ///
-  /// Fails with shape_mismatch (before a GPU is asked), unsupported (index 16: codes or scales
-  /// begin elsewhere; else no GPU, an old driver, a CUDA toolkit before 12.8), as prepare(), or
-  /// with out_of_memory or device.
+  /// Fails with shape_mismatch, or unsupported with index 16 (codes, their rows or scales do not
+  /// begin at multiples of 16 bytes), both before a GPU is asked; as prepare(); with unsupported
+  /// (no GPU, an old driver, a CUDA toolkit before 12.8), out_of_memory or device.
   static Result<Fp8BlasProjection> make(const Fp8BlasMatrix& matrix, Index branches,
                                         View<const Index, 1> tokens);
 
@@ -145,6 +146,11 @@ inline Result<Fp8BlasProjection> Fp8BlasProjection::make(const Fp8BlasMatrix& ma
                 {"projection: ", matrix.scales.extent(0), " scales in tiles, expected ", bytes},
                 bytes);
   const Index stride = matrix.codes.stride(0);
+  if (stride < inputs)
+    return fail(
+        Code::shape_mismatch,
+        {"projection: rows of codes are ", stride, " elements apart, expected at least ", inputs},
+        inputs);
   if ((reinterpret_cast<std::uintptr_t>(matrix.codes.data()) |
        reinterpret_cast<std::uintptr_t>(matrix.scales.data())) %
               16 !=

@@ -35,7 +35,7 @@ struct DeviceFusionOptions {
   }
 };
 
-/// The gather() of a table, found where a layer is called. Within DeviceLayer the name is its own.
+/// Calls the gather() of a table's own header, which within DeviceLayer its member gather() hides.
 template <KernelDevice Dev, class TableType, class Row, class Out>
 ENGRAM_HIDDEN Status gather_from(const Dev& device, const TableType& table,
                                  View<const Row, 2, DeviceSpace> rows,
@@ -53,7 +53,9 @@ ENGRAM_HIDDEN Status gather_from(const Dev& device, const TableType& table,
 /// called.
 ///
 /// Arguments that several calls share, all in memory of the GPU:
-///   rows       [T, H] int32 or int64, H * row width = M.
+///   rows       [T, H] int32 or int64, H * row width = M. A token whose first id is -1 passes
+///              through. Unlike EngramLayer's, a token with rows in some columns only is not
+///              reported, and marks are taken by their bits.
 ///   e          [T, M] of the projection's input type, dense.
 ///   hidden     [T, G, D] float, Bf16 or F16, token and branch strides free.
 ///   out        [T, G, D] of the same type; may be `hidden` itself, else must not overlap it.
@@ -107,7 +109,8 @@ class DeviceLayer {
     return {};
   }
 
-  /// Bytes of workspace for calls of T tokens in S sequences, and of fewer.
+  /// Bytes of workspace for calls of T tokens in S sequences, and of fewer. Ask again after the
+  /// projection's prepare(), which may raise it.
   Index workspace_bytes(Index tokens, Index sequences = 1) const noexcept {
     return static_cast<Index>(Workspace::bytes_for<In>(tokens * projection_->input_width()) +
                               Workspace::bytes_for<Out>(tokens * outputs()) +
@@ -130,7 +133,7 @@ class DeviceLayer {
   /// Elements to the new hidden state. Rewrites e where the projection quantises its inputs, also
   /// where it then refuses the call.
   ///
-  /// rows  of the elements, or empty: a token whose rows are -1 passes through.
+  /// rows  of the elements, or empty: every token has rows.
   template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start = std::int32_t>
   ENGRAM_HIDDEN Status apply(const Dev& device, View<In, 2, DeviceSpace> e,
                              View<Row, 2, DeviceSpace> rows, View<Hidden, 3, DeviceSpace> hidden,
@@ -180,7 +183,7 @@ class DeviceLayer {
   Index conv_bytes(Index tokens, Index sequences) const noexcept {
     return weights_.conv.size() == 0 ? 0 : conv_workspace_bytes(tokens, branches(), sequences);
   }
-  /// Null where the workspace is too small, which check_call() says.
+  /// Views of null where the workspace is too small; check_call() then refuses the call.
   template <class Row, class Start>
   Arrays<Row, Start> arrays_of(Seen<Row, 2> rows, Index tokens, Seen<std::byte, 1> workspace,
                                const DeviceFusionOptions<Start>& o) const noexcept {
@@ -217,19 +220,25 @@ class DeviceLayer {
     if (hidden.extent(1) != branches()) return {Code::shape_mismatch, 0, branches()};
     if (hidden.extent(2) != width()) return {Code::shape_mismatch, 0, width()};
     if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
-    const Status fits =
-        check_fusion(keys_of(arrays.segments), value_of(arrays.segments), hidden, out, arrays.with,
-                     View<const float, 2, DeviceSpace>(arrays.gates),
-                     View<const Part, 1, DeviceSpace>(arrays.parts));
+    const Status fits = check_fusion(keys_of(arrays.segments), value_of(arrays.segments), hidden,
+                                     out, arrays.with, arrays.gates, arrays.parts);
     if (!fits.ok() || weights_.conv.size() == 0) return fits;
     return check_conv(arrays.conv, config_.dilation, tokens, branches(), width(),
-                      View<const std::byte, 1, DeviceSpace>(arrays.conv_workspace));
+                      arrays.conv_workspace);
   }
 
   template <KernelDevice Dev, class Row, class Start, class Hidden, class Updated>
   ENGRAM_HIDDEN Status update(const Dev& device, Seen<In, 2> e, Seen<Hidden, 3> hidden,
                               Seen<Updated, 3> out,
                               const Arrays<Row, Start>& arrays) const noexcept {
+    static_assert(
+        requires {
+          {
+            projection_->project(device, e, arrays.segments, arrays.projection)
+            } -> std::same_as<Status>;
+        },
+        "engram: a projection on a GPU needs 'Status project(device, e, segments, workspace) "
+        "const'");
     if (Status s = projection_->project(device, e, arrays.segments, arrays.projection); !s.ok())
       return s;
     const auto keys = keys_of(arrays.segments);

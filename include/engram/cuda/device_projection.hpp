@@ -5,6 +5,7 @@
 // library and is what matrix products are held against.
 
 #include <engram/core/scalar.hpp>
+#include <engram/core/view.hpp>
 #include <engram/cuda/kernel_device.hpp>
 
 ENGRAM_BEGIN_NAMESPACE

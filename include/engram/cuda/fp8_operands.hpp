@@ -35,16 +35,11 @@ struct QuantiseBlockBody {
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
     const Index blocks = e.extent(1) / 32;
     Bf16* const x = e.data() + item / blocks * e.stride(0) + item % blocks * 32;
-    const std::uint32_t largest = lanes.largest_magnitude(lanes.load(x));
-    if (largest >= float_bits::infinity) {
-      lanes.each(32, [&](Index i) { x[i] = Bf16{float_bits::nan >> 16}; });
-      return;
-    }
-    const int k = activation_exponent(from_bits(largest));
-    const float scale = from_bits(static_cast<std::uint32_t>(127 + k) << 23);
-    const float inverse = from_bits(static_cast<std::uint32_t>(127 - k) << 23);
+    const ActivationScale by = activation_scale(lanes.largest_magnitude(lanes.load(x)));
     lanes.each(32, [&](Index i) {
-      x[i] = from_float<Bf16>(to_float(to_e4m3(to_float(x[i]) * inverse)) * scale);
+      x[i] = by.is_nan() ? Bf16{float_bits::nan >> 16}
+                         : from_float<Bf16>(to_float(to_e4m3(to_float(x[i]) * by.inverse)) *
+                                            to_float(by.scale));
     });
   }
 };
@@ -52,7 +47,7 @@ struct QuantiseBlockBody {
 /// Weights as stored to bf16, for BlasProjection. Once, after loading.
 ///
 /// codes   [N, M] e4m3, memory of the GPU, row stride free.
-/// scales  [N / 32, M / 32] e8m0, one for each 32 x 32 codes, row stride free.
+/// scales  [N / 32 rounded up, M / 32] e8m0, one for each 32 x 32 codes, row stride free.
 /// out     [N, M] bf16, written, row stride free. Smaller than bf16's normal numbers they are
 ///         rounded.
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.

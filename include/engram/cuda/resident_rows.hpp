@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Which rows are in the GPU's memory, as the host knows it that sends them there: a slot for each,
-// and the one that was not asked for longest gives way.
+// Rows that a GPU keeps, and in which slot of its memory each lies. The host decides and writes it
+// down, since it sends the rows: the GPU is never asked. A new row takes the slot of the least
+// recently used one.
 
 #include <engram/storage/cache_places.hpp>
 #include <engram/storage/host_memory.hpp>
@@ -15,7 +16,8 @@ class ResidentRows {
   /// num_rows  of the table, 1 to 2^62.
   /// slots     1 to 2^31 - 2.
   ///
-  /// Fails with invalid_config, or as HostMemory::make(): 28 bytes a slot, touched when it is used.
+  /// Fails with invalid_config, or as HostMemory::make(): 28 bytes of host memory a slot, touched
+  /// when it is used.
   static Result<ResidentRows> make(Index num_rows, Index slots) {
     if (num_rows < 1 || num_rows > Index{1} << 62 || slots < 1 || slots > INT32_MAX - 1)
       return fail(Code::invalid_config,

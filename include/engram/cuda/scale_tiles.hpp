@@ -70,16 +70,11 @@ struct QuantiseCodesBody {
     }
     const Bf16* const x = e.data() + row * e.stride(0) + block * 32;
     E4m3* const to = codes + (row * tiles.blocks + block) * 32;
-    const std::uint32_t largest = lanes.largest_magnitude(lanes.load(x));
-    if (largest >= float_bits::infinity) {
-      lanes.each(32, [&](Index i) { to[i] = E4m3{0x7F}; });
-      lanes.each(1, [&](Index) { *scale = E8m0{255}; });
-      return;
-    }
-    const int k = activation_exponent(from_bits(largest));
-    const float inverse = from_bits(static_cast<std::uint32_t>(127 - k) << 23);
-    lanes.each(32, [&](Index i) { to[i] = to_e4m3(to_float(x[i]) * inverse); });
-    lanes.each(1, [&](Index) { *scale = E8m0{static_cast<std::uint8_t>(k + 127)}; });
+    const ActivationScale by = activation_scale(lanes.largest_magnitude(lanes.load(x)));
+    lanes.each(32, [&](Index i) {
+      to[i] = by.is_nan() ? E4m3{0x7F} : to_e4m3(to_float(x[i]) * by.inverse);
+    });
+    lanes.each(1, [&](Index) { *scale = by.scale; });
   }
 };
 

@@ -6,7 +6,7 @@
 //
 //   host                                     stream, perhaps a graph that is replayed
 //   batch.plan(rows, first_rows);
-//   batch.submit();                          batch.take(device, tokens, layers, heads, timeout);
+//   batch.submit();                          batch.take(device, tokens, layers, columns, timeout);
 //                                            batch.decode(device, 0, out);  // first memory
 //                                            ...
 //
@@ -32,7 +32,7 @@ struct StagingControl {
   std::uint32_t finished = 0;  ///< turns that are over; the GPU's
   std::uint32_t batch = 0;     ///< number of the batch that was submitted last
   std::uint32_t taken = 0;     ///< number of the last batch that the GPU got; the GPU's
-  Index tokens = 0, layers = 0, heads = 0;
+  Index tokens = 0, layers = 0, columns = 0;
   Index rows = 0;  ///< distinct ones that were not in the GPU's memory
 };
 
@@ -55,7 +55,7 @@ template <class Report>
 struct AwaitBatchBody {
   const StagingControl* control;
   StagedState* state;
-  Index tokens, layers, heads;
+  Index tokens, layers, columns;
   std::uint64_t most_nanoseconds;
   Report errors;
 
@@ -74,7 +74,7 @@ struct AwaitBatchBody {
         pause_a_microsecond();
       }
       const bool fits = arrived == 1 && control->tokens == tokens && control->layers == layers &&
-                        control->heads == heads;
+                        control->columns == columns;
       state->rows = fits ? control->rows : 0;
       state->batch = control->batch;
       state->is_there = fits;
@@ -83,7 +83,7 @@ struct AwaitBatchBody {
       else if (arrived != 1)
         errors.report(Code::io, 0);
       else if (!fits)
-        errors.report(Code::shape_mismatch, control->tokens * control->layers * control->heads);
+        errors.report(Code::shape_mismatch, control->tokens * control->layers * control->columns);
     });
   }
 };
@@ -155,7 +155,7 @@ class StagedBatch {
   };
 
  public:
-  /// Page-locked bytes for batches of at most `ids` row ids, of all tokens, layers and heads.
+  /// Page-locked bytes for batches of at most `ids` row ids, of all tokens, layers and columns.
   static Index pinned_bytes(const Store& store, Index ids) noexcept {
     const Index batch = FetchBatch<Store, Codec>::memory_bytes(store, ids);
     return static_cast<Index>(Workspace::bytes_for<StagingControl>(1) +
@@ -206,9 +206,9 @@ class StagedBatch {
 
   StagedBatch(const StagedBatch&) = delete;
 
-  /// As FetchBatch::plan(), and busy while the batch before was not taken. Waits for rows that came
-  /// too late for theirs. mismatch, from then on, once the store was opened again (its generation()
-  /// is another): its rows need a new StagedBatch.
+  /// As FetchBatch::plan(), and busy until the take() of the batch before is over. Where that batch
+  /// was late, waits until its rows have been read. mismatch, from then on, once the store was
+  /// opened again (its generation() is another): its rows need a new StagedBatch.
   template <class Row>
   Status plan(View<Row, 3> rows, View<const Index, 1> first_rows) noexcept {
     if (!is_taken()) return {Code::busy, 0, 1};
@@ -220,7 +220,7 @@ class StagedBatch {
     is_planned_ = true;
     tokens_ = rows.extent(0);
     layers_ = rows.extent(1);
-    heads_ = rows.extent(2);
+    columns_ = rows.extent(2);
     const Index all = batch_.unique_rows();
     batch_.relocate(resident_);
     const Index missing = batch_.unique_rows();
@@ -229,8 +229,8 @@ class StagedBatch {
     is_settled_ = false;
     return {};
   }
-  /// Forgets the rows in the GPU's memory: after the store's were changed in place. Between a
-  /// take() that is over and plan().
+  /// Forgets the rows in the GPU's memory: after the store's were changed in place. Call it when
+  /// the last take() is over and nothing is planned.
   void clear() noexcept {
     settle();
     resident_.clear();
@@ -249,7 +249,7 @@ class StagedBatch {
     control_->batch = ++number_;
     control_->tokens = tokens_;
     control_->layers = layers_;
-    control_->heads = heads_;
+    control_->columns = columns_;
     control_->rows = batch_.unique_rows();
     turn_ = load_shared(&control_->finished) + 1;
     store_shared(&control_->turn, turn_);
@@ -277,10 +277,10 @@ class StagedBatch {
   }
 
   /// Waits on the GPU until the batch has arrived, and copies it there. Then the page-locked memory
-  /// is free for the next plan(). One take() at a time, decode() behind it, and the next take()
-  /// behind that, in the order of streams and events: it gives slots away that decode() reads.
+  /// is free for the next plan(). One take() at a time. Order them by streams and events: take(),
+  /// its decode(), the next take(), which gives away slots that decode() reads.
   ///
-  /// tokens, layers, heads  of the batch.
+  /// tokens, layers, columns  of the batch.
   /// timeout  microseconds. What waits for the GPU between this call and submit() (allocating,
   ///          freeing or locking memory, a copy on the legacy stream, the first launch of a kernel,
   ///          which loads it) takes as long, and then the batch is late.
@@ -291,18 +291,18 @@ class StagedBatch {
   /// Cost     four launches, and each distinct row that is not there once over the link; waiting
   /// occupies one warp.
   template <KernelDevice Dev>
-  ENGRAM_HIDDEN Status take(const Dev& device, Index tokens, Index layers, Index heads,
+  ENGRAM_HIDDEN Status take(const Dev& device, Index tokens, Index layers, Index columns,
                             Index timeout) noexcept {
-    if (tokens < 0 || layers < 0 || heads < 0 || timeout < 0) return {Code::invalid_config};
-    if (heads > most_ids_ || layers * heads > most_ids_ ||
-        (layers * heads > 0 && tokens > most_ids_ / (layers * heads)))
+    if (tokens < 0 || layers < 0 || columns < 0 || timeout < 0) return {Code::invalid_config};
+    if (columns > most_ids_ || layers * columns > most_ids_ ||
+        (layers * columns > 0 && tokens > most_ids_ / (layers * columns)))
       return {Code::shape_mismatch, 0, most_ids_};
-    const Index ids = tokens * layers * heads;
-    taken_ = View<const std::int32_t, 3, DeviceSpace>(places_, tokens, layers, heads);
+    const Index ids = tokens * layers * columns;
+    taken_ = View<const std::int32_t, 3, DeviceSpace>(places_, tokens, layers, columns);
     const std::uint64_t most_nanoseconds =
         timeout > INT64_MAX / 1000 ? UINT64_MAX : static_cast<std::uint64_t>(timeout) * 1000;
     device.for_items(
-        1, AwaitBatchBody<decltype(device.error_word())>{control_, state_, tokens, layers, heads,
+        1, AwaitBatchBody<decltype(device.error_word())>{control_, state_, tokens, layers, columns,
                                                          most_nanoseconds, device.error_word()});
     device.for_items_up_to(ids, &state_->rows,
                            TakeRowBody{batch_memory_, row_bytes_, arrivals_, rows_, stride_});
@@ -357,7 +357,7 @@ class StagedBatch {
     else
       return false;
   }
-  /// Rows that were planned and did not come to the GPU are not there.
+  /// Frees the slots of rows that were planned and never reached the GPU.
   void settle() noexcept {
     if (is_settled_) return;
     is_settled_ = true;
@@ -375,9 +375,9 @@ class StagedBatch {
   const std::byte* batch_memory_;
   const std::int64_t* arrivals_;
   const std::int32_t* places_memory_;
-  Index tokens_ = 0, layers_ = 0, heads_ = 0;  // of the last plan
-  std::uint32_t number_ = 0;                   // of the last batch
-  std::uint32_t turn_ = 0;                     // that it was for
+  Index tokens_ = 0, layers_ = 0, columns_ = 0;  // of the last plan
+  std::uint32_t number_ = 0;                     // of the last batch
+  std::uint32_t turn_ = 0;                       // that it was for
   bool is_planned_ = false;
   bool is_settled_ = true;  // the GPU's answer about the last plan's rows has been looked at
   std::uint64_t generation_ = 0;

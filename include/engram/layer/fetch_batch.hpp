@@ -71,12 +71,13 @@ class FetchBatch {
     return plan_rows(View<const std::remove_const_t<Row>, 3>(rows), first_rows);
   }
 
-  /// For who keeps rows in memory of its own, after plan(): leaves out those that are there. Then
-  /// unique_rows() are those that are left, places() are slots of that memory, and decode() says
-  /// busy.
+  /// After plan(), for a caller that keeps rows in slots of its own memory: leaves out the rows
+  /// that have one. Then unique_rows() counts the others, arrivals() are their slots, places() are
+  /// slots, and decode() says busy.
   ///
-  /// resident  `Index find(RowId)`, the row's slot or -1, called for all distinct rows before
-  ///           `Index add(RowId)`, a slot for a row that has none, is for those.
+  /// resident  `Index find(RowId)`: the row's slot, or -1. `Index add(RowId)`: a slot for a row
+  /// that
+  ///           has none. All distinct rows are looked for before the first is added.
   template <class Resident>
   void relocate(Resident& resident) noexcept {
     if (is_relocated_) return;
@@ -162,7 +163,8 @@ class FetchBatch {
   View<const std::int64_t, 1> arrivals() const noexcept {
     return View<const std::int64_t, 1>(unique_, num_unique_);
   }
-  /// [T * L * H] which of them each id asks for; -1: no row.
+  /// [T * L * H] for each id which of the unique_rows() it is, after relocate() its slot; -1: no
+  /// row.
   View<const std::int32_t, 1> places() const noexcept {
     return View<const std::int32_t, 1>(scatter_, tokens_ * layers_ * heads_);
   }

@@ -9,6 +9,15 @@
 #include <engram/layer/projection.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
+
+/// How 32 activations become codes.
+struct ActivationScale {
+  E8m0 scale;     ///< the power of two that codes are multiples of; 255: one is infinite or NaN
+  float inverse;  ///< 1 / scale; not for 255
+
+  ENGRAM_HD constexpr bool is_nan() const noexcept { return scale.bits == 255; }
+};
+
 ENGRAM_BEGIN_LOOPS
 
 /// k for activations whose largest magnitude is that number: 2^k is the smallest power of two that
@@ -21,6 +30,16 @@ ENGRAM_HD constexpr int activation_exponent(float largest) noexcept {
   return static_cast<int>(bits >> 23) - 127 + (is_power ? 0 : 1);
 }
 
+/// The scale of 32 activations.
+///
+/// largest  the largest magnitude of them, as bits of a float; above infinity's where one is NaN.
+ENGRAM_HD constexpr ActivationScale activation_scale(std::uint32_t largest) noexcept {
+  if (largest >= float_bits::infinity) return {E8m0{255}, 0};
+  const int k = activation_exponent(from_bits(largest));
+  return {E8m0{static_cast<std::uint8_t>(k + 127)},
+          from_bits(static_cast<std::uint32_t>(127 - k) << 23)};
+}
+
 /// Quantises 32 activations: their codes, and the power of two that these are multiples of.
 ///
 /// e      [32], host memory.
@@ -29,14 +48,10 @@ inline E8m0 quantise_activations(View<const Bf16, 1> e, View<E4m3, 1> codes) noe
   unsigned largest = 0;
   for (Index i = 0; i < 32; ++i)
     if (const unsigned magnitude = e(i).bits & 0x7FFFu; magnitude > largest) largest = magnitude;
-  if (largest >= 0x7F80) {
-    for (Index i = 0; i < 32; ++i) codes(i) = E4m3{0x7F};
-    return E8m0{255};
-  }
-  const int k = activation_exponent(from_bits(largest << 16));
-  const float inverse = from_bits(static_cast<std::uint32_t>(127 - k) << 23);
-  for (Index i = 0; i < 32; ++i) codes(i) = to_e4m3(to_float(e(i)) * inverse);
-  return E8m0{static_cast<std::uint8_t>(k + 127)};
+  const ActivationScale by = activation_scale(largest << 16);
+  for (Index i = 0; i < 32; ++i)
+    codes(i) = by.is_nan() ? E4m3{0x7F} : to_e4m3(to_float(e(i)) * by.inverse);
+  return by.scale;
 }
 
 ENGRAM_END_LOOPS
@@ -57,13 +72,12 @@ struct QuantiseBody {
         const unsigned magnitude = x[i].bits & 0x7FFFu;
         largest = magnitude > largest ? magnitude : largest;
       }
-      if (largest >= 0x7F80) {
+      const ActivationScale by = activation_scale(largest << 16);
+      if (by.is_nan()) {
         for (int i = 0; i < 32; ++i) x[i] = Bf16{float_bits::nan >> 16};
         continue;
       }
-      const int k = activation_exponent(from_bits(largest << 16));
-      const float scale = from_bits(static_cast<std::uint32_t>(127 + k) << 23);
-      const float inverse = from_bits(static_cast<std::uint32_t>(127 - k) << 23);
+      const float scale = to_float(by.scale), inverse = by.inverse;
       auto values = lanes.load(x);
       for (int i = 0; i < Lanes::vectors; ++i) {
         const U32 bits = (U32)(values.part[i] * inverse);

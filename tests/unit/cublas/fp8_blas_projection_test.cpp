@@ -152,6 +152,8 @@ TEST_CASE("fp8 blas projection: what cannot be is refused, and no product is mad
         Status{Code::shape_mismatch, 0, 512});
   CHECK(refused({Codes(good.codes.data() + 8, 64, 64), good.scales}, 1) ==
         Status{Code::unsupported, 0, 16});
+  CHECK(refused({good.codes.with_stride<0>(48), good.scales}, 1) ==
+        Status{Code::shape_mismatch, 0, 64});
   CHECK(refused({good.codes.with_stride<0>(72), good.scales}, 1) ==
         Status{Code::unsupported, 0, 16});
   CHECK(refused({good.codes, Scales(good.scales.data() + 1, 512)}, 1) ==
