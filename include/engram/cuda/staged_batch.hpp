@@ -294,7 +294,7 @@ class StagedBatch {
   ENGRAM_HIDDEN Status take(const Dev& device, Index tokens, Index layers, Index columns,
                             Index timeout) noexcept {
     if (tokens < 0 || layers < 0 || columns < 0 || timeout < 0) return {Code::invalid_config};
-    if (columns > most_ids_ || layers * columns > most_ids_ ||
+    if (columns > most_ids_ || layers > most_ids_ || layers * columns > most_ids_ ||
         (layers * columns > 0 && tokens > most_ids_ / (layers * columns)))
       return {Code::shape_mismatch, 0, most_ids_};
     const Index ids = tokens * layers * columns;

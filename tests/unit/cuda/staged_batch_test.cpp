@@ -523,6 +523,7 @@ TEST_CASE("staged batch: what does not fit is refused") {
   CHECK(take(61, 1, 1, 1) == Status{Code::shape_mismatch, 0, 60});
   CHECK(take(much, much, 1, 1) == Status{Code::shape_mismatch, 0, 60});
   CHECK(take(1, much, much, 1) == Status{Code::shape_mismatch, 0, 60});
+  CHECK(take(1, INT64_MAX, 60, 1) == Status{Code::shape_mismatch, 0, 60});
   CHECK(take(10, 2, 3, -1) == Status{Code::invalid_config});
   CHECK(take(-1, 2, 3, 1) == Status{Code::invalid_config});
   REQUIRE(take(10, 2, 3, 0).ok());
