@@ -43,11 +43,9 @@ void check_layer(const Case& c, TableType& table) {
   check_results(on.results(), layer_case::on_cpu(c));
 }
 
-bool always(Index) { return true; }
-
 using HbmTable = Table<DeviceStore, F32Codec>;
 HbmTable hbm_table(const Case& c) {
-  return HbmTable::make(DeviceStore::copy_of(c.store(), always).value(), {}, c.shape.row_width)
+  return HbmTable::make(DeviceStore::copy_of(c.store(), gpu::go_on).value(), {}, c.shape.row_width)
       .value();
 }
 
@@ -66,7 +64,7 @@ TEST_CASE("cuda layer: rows to the new hidden state, from each kind of table") {
     check_layer(c, hbm);
     using PinnedTable = Table<PinnedStore, F32Codec>;
     PinnedTable pinned =
-        PinnedTable::make(PinnedStore::make(c.store(), always).value(), {}, shape.row_width)
+        PinnedTable::make(PinnedStore::make(c.store(), gpu::go_on).value(), {}, shape.row_width)
             .value();
     check_layer(c, pinned);
     RowCache cache =

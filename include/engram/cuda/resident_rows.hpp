@@ -8,6 +8,8 @@
 #include <engram/storage/cache_places.hpp>
 #include <engram/storage/host_memory.hpp>
 
+#include <utility>
+
 ENGRAM_BEGIN_NAMESPACE
 
 /// Rows in numbered slots, the least recently used first to go. Moves, is not copied. One thread.

@@ -50,21 +50,27 @@ struct TileScalesBody {
   }
 };
 
-/// quantise_activations() of 32 elements; item row * blocks + block, both counted with
-/// those that fill the last tiles and only have a scale of 0.
+/// quantise_activations() of 32 elements; item row * blocks + block, blocks counted with those that
+/// fill the last tile and only have a scale of 0. Behind these, an item for each row that only
+/// fills a tile.
 struct QuantiseCodesBody {
   View<const Bf16, 2> e;
   ScaleTiles tiles;
   E4m3* codes;  ///< [rows, 32 * blocks]
   E8m0* scales;
 
+  Index items() const noexcept { return tiles.rows * across() + tiles.whole_rows() - tiles.rows; }
+
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const Index across = tiles.tiles_across() * ScaleTiles::tile_blocks;
-    const Index row = item / across, block = item % across;
+    if (const Index behind = item - tiles.rows * across(); behind >= 0) {
+      lanes.each(across(), [&](Index b) { scales[tiles.place(tiles.rows + behind, b)] = E8m0{0}; });
+      return;
+    }
+    const Index row = item / across(), block = item % across();
     E8m0* const scale = scales + tiles.place(row, block);
-    if (row >= tiles.rows || block >= tiles.blocks) {
+    if (block >= tiles.blocks) {
       lanes.each(1, [&](Index) { *scale = E8m0{0}; });
       return;
     }
@@ -75,6 +81,11 @@ struct QuantiseCodesBody {
       to[i] = by.is_nan() ? E4m3{0x7F} : to_e4m3(to_float(x[i]) * by.inverse);
     });
     lanes.each(1, [&](Index) { *scale = by.scale; });
+  }
+
+ private:
+  ENGRAM_HD constexpr Index across() const noexcept {
+    return tiles.tiles_across() * ScaleTiles::tile_blocks;
   }
 };
 
@@ -111,8 +122,8 @@ ENGRAM_HIDDEN Status quantise_codes(const Dev& device, View<const Bf16, 2, Devic
     return {Code::shape_mismatch, 0, inputs};
   const ScaleTiles layout{rows, inputs / 32};
   if (tiles.extent(0) != layout.bytes()) return {Code::shape_mismatch, 0, layout.bytes()};
-  device.for_items(layout.bytes(),
-                   QuantiseCodesBody{e.for_body(), layout, codes.data(), tiles.data()});
+  const QuantiseCodesBody body{e.for_body(), layout, codes.data(), tiles.data()};
+  device.for_items(body.items(), body);
   return {};
 }
 
