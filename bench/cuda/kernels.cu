@@ -112,8 +112,8 @@ void bench_gather(const CudaDevice& device, const Store& store, const Codec& cod
     const Array<Out> out(count * width);
     const double s = seconds(device, sets, [&](int set) {
       need(gather(device, store, codec, width,
-                  View<const int, 2, DeviceSpace>(ids.data() + set * count, count, 1),
-                  View<Out, 2, DeviceSpace>(out.data(), count, width)),
+                  DeviceView<const int, 2>(ids.data() + set * count, count, 1),
+                  DeviceView<Out, 2>(out.data(), count, width)),
            "gather");
     });
     print(what, zipf ? "Zipf" : "distinct", count, s, moved, rate);
@@ -144,8 +144,8 @@ void bench_cache(const CudaDevice& device, const PinnedStore& store, const Codec
     const double s = seconds(
         device, sets,
         [&](int set) {
-          need(gather_rows(View<const int, 2, DeviceSpace>(ids.data() + set * count, count, 1),
-                           View<Bf16, 2, DeviceSpace>(out.data(), count, width)),
+          need(gather_rows(DeviceView<const int, 2>(ids.data() + set * count, count, 1),
+                           DeviceView<Bf16, 2>(out.data(), count, width)),
                "gather");
         },
         new_ids);
@@ -172,14 +172,14 @@ void bench_fuse(const CudaDevice& device, double rate) {
   for (const Array<Bf16>* array : {&keys, &value, &hidden}) fill(*array);
   fill(gain);
   DeviceFusion<> with;
-  with.gain = View<const float, 2, DeviceSpace>(gain.data(), branches, width);
+  with.gain = DeviceView<const float, 2>(gain.data(), branches, width);
   const double s = seconds(device, 4, [&](int) {
-    need(fuse(device, View<const Bf16, 3, DeviceSpace>(keys.data(), tokens, branches, width),
-              View<const Bf16, 2, DeviceSpace>(value.data(), tokens, width),
-              View<const Bf16, 3, DeviceSpace>(hidden.data(), tokens, branches, width),
-              View<Bf16, 3, DeviceSpace>(out.data(), tokens, branches, width), FusionConfig(),
-              SignedSqrtGate(), with, View<float, 2, DeviceSpace>(gates.data(), tokens, branches),
-              View<Part, 1, DeviceSpace>(parts.data(), tokens)),
+    need(fuse(device, DeviceView<const Bf16, 3>(keys.data(), tokens, branches, width),
+              DeviceView<const Bf16, 2>(value.data(), tokens, width),
+              DeviceView<const Bf16, 3>(hidden.data(), tokens, branches, width),
+              DeviceView<Bf16, 3>(out.data(), tokens, branches, width), FusionConfig(),
+              SignedSqrtGate(), with, DeviceView<float, 2>(gates.data(), tokens, branches),
+              DeviceView<Part, 1>(parts.data(), tokens)),
          "fuse");
   });
   print("gate and residual, 4 x 5120 bf16, of copy rate", "", tokens, s,
@@ -202,27 +202,27 @@ void bench_conv(const CudaDevice& device, double rate) {
     for (const Array<Bf16>* array : {&keys, &value, &hidden}) fill(*array);
     for (const Array<float>* array : {&gain, &conv_gain, &weights, &states, &updated, &to_weights})
       fill(*array);
-    using Bytes = View<std::byte, 1, DeviceSpace>;
+    using Bytes = DeviceView<std::byte, 1>;
     const auto streams = [&](const auto& array) {
-      return View<std::remove_reference_t<decltype(*array.data())>, 3, DeviceSpace>(
-          array.data(), tokens, branches, width);
+      return DeviceView<std::remove_reference_t<decltype(*array.data())>, 3>(array.data(), tokens,
+                                                                             branches, width);
     };
     const auto taps_of = [&](const Array<float>& array) {
-      return View<float, 3, DeviceSpace>(array.data(), taps, branches, width);
+      return DeviceView<float, 3>(array.data(), taps, branches, width);
     };
-    const View<Bf16, 2, DeviceSpace> v(value.data(), tokens, width);
-    const View<float, 2, DeviceSpace> g(gates.data(), tokens, branches);
-    const View<Part, 1, DeviceSpace> p(parts.data(), tokens);
+    const DeviceView<Bf16, 2> v(value.data(), tokens, width);
+    const DeviceView<float, 2> g(gates.data(), tokens, branches);
+    const DeviceView<Part, 1> p(parts.data(), tokens);
     DeviceFusion<> with;
-    with.gain = View<const float, 2, DeviceSpace>(gain.data(), branches, width);
+    with.gain = DeviceView<const float, 2>(gain.data(), branches, width);
     DeviceConv<> conv;
     conv.weights = taps_of(weights);
-    conv.gain = View<const float, 2, DeviceSpace>(conv_gain.data(), branches, width);
-    conv.states = View<float, 2, DeviceSpace>(states.data(), 1, states.count);
+    conv.gain = DeviceView<const float, 2>(conv_gain.data(), branches, width);
+    conv.states = DeviceView<float, 2>(states.data(), 1, states.count);
     FusionConfig config;
     config.dilation = dilation;
     DeviceFuseGradients to;
-    to.segments = View<float, 3, DeviceSpace>(segments.data(), tokens, branches + 1, width);
+    to.segments = DeviceView<float, 3>(segments.data(), tokens, branches + 1, width);
     to.to_hidden = streams(to_hidden);
     to.conv = taps_of(to_weights);
     const Bytes kept(tape.data(), tape.count), memory(scratch.data(), scratch.count);
@@ -281,24 +281,22 @@ void bench_backward(const CudaDevice& device) {
     const RowPlanner planner = RowPlanner::make(count).value();
     const Array<std::byte> memory(planner.workspace_bytes()),
         partials(row_sums_workspace_bytes(count, width));
-    using Bytes = View<std::byte, 1, DeviceSpace>;
+    using Bytes = DeviceView<std::byte, 1>;
     const RowStep step{1e-3f, 0, 0, 0, NonFinite::skip};
     DeviceRowPlan<int> plan;
     const auto make_plan = [&](int set) {
-      need(planner.plan(device,
-                        View<const int, 2, DeviceSpace>(ids.data() + set * count, tokens, columns),
-                        num_rows, View<int, 1, DeviceSpace>(unique.data(), count), {}, plan,
+      need(planner.plan(device, DeviceView<const int, 2>(ids.data() + set * count, tokens, columns),
+                        num_rows, DeviceView<int, 1>(unique.data(), count), {}, plan,
                         Bytes(memory.data(), memory.count)),
            "plan");
     };
     const auto update = [&](int set, const auto& optimizer) {
-      need(update_rows(
-               device, table, plan,
-               View<const float, 2, DeviceSpace>(gradients.data() + set * count * width, tokens,
-                                                 columns * width),
-               View<float, 2, DeviceSpace>(sums.data(), count, width),
-               View<float, 2, DeviceSpace>(state.data(), num_rows, optimizer.state_width(width)),
-               optimizer, step, Bytes(partials.data(), partials.count)),
+      need(update_rows(device, table, plan,
+                       DeviceView<const float, 2>(gradients.data() + set * count * width, tokens,
+                                                  columns * width),
+                       DeviceView<float, 2>(sums.data(), count, width),
+                       DeviceView<float, 2>(state.data(), num_rows, optimizer.state_width(width)),
+                       optimizer, step, Bytes(partials.data(), partials.count)),
            "update");
     };
     const double atomic = seconds(device, sets, [&](int set) {
@@ -340,10 +338,10 @@ void bench_address(const CudaDevice& device) {
         std::vector<NgramState>(static_cast<std::size_t>(sequences), front.initial_state()));
     // Many in one graph: a launch by the host takes as long as the kernel.
     const double s = seconds(device, 20, [&](int) {
-      need(front.address_batch(device, View<const int, 1, DeviceSpace>(ids.data(), tokens),
-                               View<const int, 1, DeviceSpace>(begins.data(), sequences + 1),
-                               View<NgramState, 1, DeviceSpace>(states.data(), sequences),
-                               View<int, 3, DeviceSpace>(rows.data(), tokens, 2, 24)),
+      need(front.address_batch(device, DeviceView<const int, 1>(ids.data(), tokens),
+                               DeviceView<const int, 1>(begins.data(), sequences + 1),
+                               DeviceView<NgramState, 1>(states.data(), sequences),
+                               DeviceView<int, 3>(rows.data(), tokens, 2, 24)),
            "address");
     });
     std::printf("row ids of 65,536 tokens x 48, %3d sequences   %9.3f us (must 25, aim 12)\n",

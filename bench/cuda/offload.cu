@@ -135,27 +135,27 @@ struct Memory {
     fill(weight);
   }
 
-  View<Bf16, 2, DeviceSpace> rows_out() const {
-    return View<Bf16, 2, DeviceSpace>(elements.data(), tokens, inputs);
+  DeviceView<Bf16, 2> rows_out() const {
+    return DeviceView<Bf16, 2>(elements.data(), tokens, inputs);
   }
-  View<const int, 2, DeviceSpace> row_ids() const {
-    return View<const int, 2, DeviceSpace>(ids.data(), tokens, columns);
+  DeviceView<const int, 2> row_ids() const {
+    return DeviceView<const int, 2>(ids.data(), tokens, columns);
   }
   void project_and_fuse(const CudaDevice& device, Bf16* hidden) const {
-    const View<Bf16, 3, DeviceSpace> to(segments.data(), tokens, 2, width);
-    const View<Bf16, 3, DeviceSpace> x(hidden, tokens, 1, width);
+    const DeviceView<Bf16, 3> to(segments.data(), tokens, 2, width);
+    const DeviceView<Bf16, 3> x(hidden, tokens, 1, width);
     need(projection.project(device.stream, rows_out(), to,
-                            View<std::byte, 1, DeviceSpace>(workspace.data(), workspace.count)),
+                            DeviceView<std::byte, 1>(workspace.data(), workspace.count)),
          "projection");
     need(fuse(device, keys_of(to), value_of(to), x, x, FusionConfig(), SignedSqrtGate(),
-              DeviceFusion<>(), View<float, 2, DeviceSpace>(gates.data(), tokens, 1),
-              View<Part, 1, DeviceSpace>(parts.data(), tokens)),
+              DeviceFusion<>(), DeviceView<float, 2>(gates.data(), tokens, 1),
+              DeviceView<Part, 1>(parts.data(), tokens)),
          "fuse");
   }
 
  private:
   BlasProjection make_projection() const {
-    const BlasMatrix fused{View<const Bf16, 2, DeviceSpace>(weight.data(), 2 * width, inputs), {}};
+    const BlasMatrix fused{DeviceView<const Bf16, 2>(weight.data(), 2 * width, inputs), {}};
     return BlasProjection::make(View<const BlasMatrix, 1>(&fused, 1), 1,
                                 View<const Index, 1>(&tokens, 1))
         .value();
@@ -332,7 +332,7 @@ void bench(const CudaDevice& device, const Model& model, Index tokens, Tables& t
     const PinnedMemory host = PinnedMemory::make(Batch::pinned_bytes(*tables.disk, count)).value();
     const Array<std::byte> gpu(Batch::device_bytes(*tables.disk, count, rows));
     const auto batch = Batch::make(*tables.disk, {}, row_width, count, host.view(),
-                                   View<std::byte, 1, DeviceSpace>(gpu.data(), gpu.count))
+                                   DeviceView<std::byte, 1>(gpu.data(), gpu.count))
                            .value();
     const auto ask = [&](int set) {
       need(batch->plan(

@@ -58,8 +58,11 @@
 #include <engram/storage/mmap_store.hpp>
 #include <engram/storage/placement.hpp>
 #include <engram/storage/row_extent.hpp>
+#include <engram/storage/row_shape.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 #include <engram/storage/store.hpp>
+#include <engram/storage/store_view.hpp>
+#include <engram/storage/strided_rows.hpp>
 #include <engram/storage/table.hpp>
 #include <engram/tokenizer/compressor.hpp>
 #include <engram/tokenizer/identity.hpp>

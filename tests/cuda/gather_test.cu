@@ -8,6 +8,7 @@
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/gather.cuh>
 #include <engram/cuda/pinned_store.hpp>
+#include <engram/storage/host_store.hpp>
 #include <random_table.hpp>
 
 using namespace engram;
@@ -143,10 +144,9 @@ TEST_CASE("cuda gather: more than 65,535 blocks, and more than 4 GiB of rows and
   const DeviceMemory out = DeviceMemory::make(rows * 2 * width).value();
   gpu::OwnStream stream;
   const CudaDevice device = stream.device();
-  REQUIRE(
-      gather(device, large, codec, width, ids.view(rows, 1),
-             engram::View<Bf16, 2, DeviceSpace>(reinterpret_cast<Bf16*>(out.data()), rows, width))
-          .ok());
+  REQUIRE(gather(device, large, codec, width, ids.view(rows, 1),
+                 engram::DeviceView<Bf16, 2>(reinterpret_cast<Bf16*>(out.data()), rows, width))
+              .ok());
   REQUIRE(device.wait().ok());
   std::vector<std::byte> found(row.size());
   for (const Index at_row : {Index{0}, Index{65535}, rows - 1}) {

@@ -66,16 +66,14 @@ class Array {
     return elements;
   }
   T* data() const { return reinterpret_cast<T*>(memory_.data()); }
-  View<T, 1, DeviceSpace> view(Index a) const { return View<T, 1, DeviceSpace>(data(), a); }
-  View<T, 2, DeviceSpace> view(Index a, Index b) const {
-    return View<T, 2, DeviceSpace>(data(), a, b);
+  DeviceView<T, 1> view(Index a) const { return DeviceView<T, 1>(data(), a); }
+  DeviceView<T, 2> view(Index a, Index b) const { return DeviceView<T, 2>(data(), a, b); }
+  DeviceView<T, 3> view(Index a, Index b, Index c) const {
+    return DeviceView<T, 3>(data(), a, b, c);
   }
-  View<T, 3, DeviceSpace> view(Index a, Index b, Index c) const {
-    return View<T, 3, DeviceSpace>(data(), a, b, c);
-  }
-  View<const T, 1, DeviceSpace> read(Index a) const { return view(a); }
-  View<const T, 2, DeviceSpace> read(Index a, Index b) const { return view(a, b); }
-  View<const T, 3, DeviceSpace> read(Index a, Index b, Index c) const { return view(a, b, c); }
+  DeviceView<const T, 1> read(Index a) const { return view(a); }
+  DeviceView<const T, 2> read(Index a, Index b) const { return view(a, b); }
+  DeviceView<const T, 3> read(Index a, Index b, Index c) const { return view(a, b, c); }
 
  private:
   static Index bytes_of(const std::vector<T>& elements) {

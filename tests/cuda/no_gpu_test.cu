@@ -6,6 +6,7 @@
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/pinned_store.hpp>
 #include <engram/cuda/row_cache.hpp>
+#include <engram/storage/host_store.hpp>
 
 using namespace engram;
 

@@ -15,8 +15,6 @@ using namespace engram;
 namespace {
 
 using HostFrontEnd = FrontEnd<IdentityCompressor, SuffixNgrams<RuntimeBoundary>, MultiplicativeXor>;
-template <class T, int Rank>
-using OnGpu = View<T, Rank, DeviceSpace>;
 
 }  // namespace
 
@@ -24,14 +22,15 @@ using OnGpu = View<T, Rank, DeviceSpace>;
 #pragma nv_diag_suppress 177, 2810
 
 void a_step(cudaStream_t stream, const HostFrontEnd& host_front_end, const HostStore& host_store,
-            OnGpu<Bf16, 2> weight, Index branches, OnGpu<const int, 1> tokens,
-            OnGpu<const int, 1> starts, OnGpu<NgramState, 1> states, OnGpu<int, 3> rows,
-            OnGpu<const int, 2> rows_of_layer, Index row_width, OnGpu<Bf16, 2> elements,
-            OnGpu<Bf16, 3> segments, OnGpu<std::byte, 1> workspace, OnGpu<Bf16, 3> hidden,
-            OnGpu<Bf16, 3> out, OnGpu<float, 2> gates, OnGpu<Part, 1> parts,
-            const CudaDevice& side_device, const DeviceFusionWeights& weights, Index most_tokens,
-            Index sequences, OnGpu<float, 2> conv_states, OnGpu<const E4m3, 2> codes,
-            OnGpu<const E8m0, 2> scales, OnGpu<E8m0, 1> tiles) {
+            DeviceView<Bf16, 2> weight, Index branches, DeviceView<const int, 1> tokens,
+            DeviceView<const int, 1> starts, DeviceView<NgramState, 1> states,
+            DeviceView<int, 3> rows, DeviceView<const int, 2> rows_of_layer, Index row_width,
+            DeviceView<Bf16, 2> elements, DeviceView<Bf16, 3> segments,
+            DeviceView<std::byte, 1> workspace, DeviceView<Bf16, 3> hidden, DeviceView<Bf16, 3> out,
+            DeviceView<float, 2> gates, DeviceView<Part, 1> parts, const CudaDevice& side_device,
+            const DeviceFusionWeights& weights, Index most_tokens, Index sequences,
+            DeviceView<float, 2> conv_states, DeviceView<const E4m3, 2> codes,
+            DeviceView<const E8m0, 2> scales, DeviceView<E8m0, 1> tiles) {
 #include "a_step.inl"
 #include "a_step_2.inl"
 #include "a_step_3.inl"
@@ -41,23 +40,25 @@ void rows_from_a_disk(const CudaDevice& device, cudaStream_t stream, cudaGraphEx
                       const MappedFetchStore& disk_store, Index row_width, Index most_ids,
                       Index kept_rows, Index tokens, Index layers, Index columns,
                       View<const int, 3> rows, View<const Index, 1> first_rows,
-                      OnGpu<Bf16, 2> elements) {
+                      DeviceView<Bf16, 2> elements) {
 #include "rows_from_a_disk.inl"
 }
 
 void training(const CudaDevice& device, DeviceStore store, Index row_width,
-              OnGpu<const Bf16, 3> keys, OnGpu<const Bf16, 2> value, OnGpu<const Bf16, 3> hidden,
-              OnGpu<const float, 3> gradient_of_out, FusionConfig config, SignedSqrtGate gate,
-              DeviceFusion<> with, DeviceConv<> conv, OnGpu<float, 2> gates, OnGpu<Part, 1> parts,
-              OnGpu<std::byte, 1> conv_bytes, DeviceFuseGradients gradients,
-              OnGpu<std::byte, 1> workspace, RowPlanner planner, OnGpu<const int, 2> rows,
-              OnGpu<int, 1> unique, OnGpu<std::byte, 1> plan_bytes,
-              OnGpu<const float, 2> gradient_of_e, OnGpu<float, 2> sums, OnGpu<float, 2> state,
-              RowStep step, OnGpu<std::byte, 1> sum_bytes) {
+              DeviceView<const Bf16, 3> keys, DeviceView<const Bf16, 2> value,
+              DeviceView<const Bf16, 3> hidden, DeviceView<const float, 3> gradient_of_out,
+              FusionConfig config, SignedSqrtGate gate, DeviceFusion<> with, DeviceConv<> conv,
+              DeviceView<float, 2> gates, DeviceView<Part, 1> parts,
+              DeviceView<std::byte, 1> conv_bytes, DeviceFuseGradients gradients,
+              DeviceView<std::byte, 1> workspace, RowPlanner planner, DeviceView<const int, 2> rows,
+              DeviceView<int, 1> unique, DeviceView<std::byte, 1> plan_bytes,
+              DeviceView<const float, 2> gradient_of_e, DeviceView<float, 2> sums,
+              DeviceView<float, 2> state, RowStep step, DeviceView<std::byte, 1> sum_bytes) {
 #include "training.inl"
 }
 
 void a_cache_over_a_larger_table(const CudaDevice& device, HostStore host_table, Index row_width,
-                                 OnGpu<const int, 2> rows_of_layer, OnGpu<Bf16, 2> elements) {
+                                 DeviceView<const int, 2> rows_of_layer,
+                                 DeviceView<Bf16, 2> elements) {
 #include "a_cache_over_a_larger_table.inl"
 }

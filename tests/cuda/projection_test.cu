@@ -11,6 +11,7 @@
 #include <engram/cuda/fp8_operands.hpp>
 #include <engram/cuda/fuse.cuh>
 #include <engram/cuda/gather.cuh>
+#include <engram/storage/host_store.hpp>
 #include <projection_case.hpp>
 
 #include <cmath>
@@ -98,8 +99,8 @@ TEST_CASE("cuda projection: keys and value of fused and split weights, with and 
           REQUIRE(projection
                       .project(stream.device().stream, rows.read(tokens, s.inputs),
                                out.view(tokens, s.branches + 1, s.width),
-                               View<std::byte, 1, DeviceSpace>(workspace.data() + 1,
-                                                               projection.workspace_bytes()))
+                               DeviceView<std::byte, 1>(workspace.data() + 1,
+                                                        projection.workspace_bytes()))
                       .ok());
           REQUIRE(stream.device().wait().ok());
           CHECK(wrong_outputs(weights, with_bias, e, out.get()) == 0);
@@ -174,7 +175,7 @@ TEST_CASE("cuda projection: a layer over it, beside the layer over the plain loo
     REQUIRE(layer
                 .forward(device, on_gpu.read(tokens, columns), hidden.view(tokens, branches, width),
                          out.view(tokens, branches, width),
-                         View<std::byte, 1, DeviceSpace>(workspace.data() + 1, bytes))
+                         DeviceView<std::byte, 1>(workspace.data() + 1, bytes))
                 .ok());
     REQUIRE(device.wait().ok());
     return out.get();
@@ -228,11 +229,11 @@ TEST_CASE("cuda projection: fp8 weights as they are stored give what they give d
       const gpu::Array<Bf16> rows(e), out(std::vector<Bf16>(at(tokens * outputs), Bf16{0x7FC0}));
       const gpu::Array<std::byte> workspace(
           std::vector<std::byte>(at(projection.workspace_bytes() + 1)));
-      REQUIRE(projection
-                  .project(device, rows.view(tokens, inputs), out.view(tokens, branches + 1, width),
-                           View<std::byte, 1, DeviceSpace>(workspace.data() + 1,
-                                                           projection.workspace_bytes()))
-                  .ok());
+      REQUIRE(
+          projection
+              .project(device, rows.view(tokens, inputs), out.view(tokens, branches + 1, width),
+                       DeviceView<std::byte, 1>(workspace.data() + 1, projection.workspace_bytes()))
+              .ok());
       REQUIRE(device.wait().ok());
       return out.get();
     };
@@ -247,7 +248,7 @@ TEST_CASE("cuda projection: fp8 weights as they are stored give what they give d
 }
 
 TEST_CASE("cuda projection: without a GPU a sentence, unless the weights do not fit") {
-  const BlasMatrix none{View<const Bf16, 2, DeviceSpace>(nullptr, 50, 24), {}};
+  const BlasMatrix none{DeviceView<const Bf16, 2>(nullptr, 50, 24), {}};
   const std::vector<BlasMatrix> matrices = {none};
   const std::vector<Index> batches;
   const auto refused = BlasProjection::make(matrices, 3, batches);

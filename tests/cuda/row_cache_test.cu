@@ -5,8 +5,10 @@
 
 #include <engram/codec/fp8.hpp>
 #include <engram/cuda/cached_gather.cuh>
+#include <engram/cuda/device_store.hpp>
 #include <engram/cuda/gather.cuh>
 #include <engram/cuda/pinned_store.hpp>
+#include <engram/storage/host_store.hpp>
 #include <random_table.hpp>
 
 using namespace engram;

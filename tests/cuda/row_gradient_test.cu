@@ -170,8 +170,8 @@ TEST_CASE("cuda plan: rows that are read once and brought to where they go are t
               .plan(device, rows.read(c.tokens, c.columns), c.num_rows, unique.view(c.count()),
                     scatter.view(c.count()), made, workspace.view(planner.workspace_bytes()))
               .ok());
-  const View<float, 2, DeviceSpace> once(reinterpret_cast<float*>(read.mutable_ref().base),
-                                         c.count(), c.width);
+  const DeviceView<float, 2> once(reinterpret_cast<float*>(read.mutable_ref().base), c.count(),
+                                  c.width);
   REQUIRE(gather(device, store, F32Codec(), c.width, unique.read(c.count(), 1), once).ok());
   REQUIRE(gather(device, read, F32Codec(), c.width, scatter.read(c.tokens, c.columns),
                  brought.view(c.tokens, c.columns * c.width))

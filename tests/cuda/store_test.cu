@@ -5,6 +5,7 @@
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/pinned_store.hpp>
 #include <engram/cuda/verify_upload.cuh>
+#include <engram/storage/host_store.hpp>
 #include <random_table.hpp>
 
 using namespace engram;

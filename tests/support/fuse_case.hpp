@@ -169,46 +169,43 @@ Results<T> on_cpu(const Case<T>& c) {
 /// The arrays of a case in a device's memory, and its calls.
 template <class T, class Memory>
 class OnDevice {
-  template <class E, int Rank>
-  using Seen = View<E, Rank, DeviceSpace>;
-
  public:
   OnDevice(const Case<T>& c, Memory& memory, bool in_place)
       : case_(c), memory_(memory), room_(c.room()) {
     const auto [tokens, branches, width, taps, dilation, sequences, residual] = c.shape;
-    hidden_ = Seen<T, 3>(memory.put(c.hidden), tokens, branches, width);
+    hidden_ = DeviceView<T, 3>(memory.put(c.hidden), tokens, branches, width);
     // Backward reads the hidden states that were there before.
-    before_ = Seen<T, 3>(memory.put(c.hidden), tokens, branches, width);
-    out_ = in_place ? hidden_ : Seen<T, 3>(memory.put(room_.out), tokens, branches, width);
-    keys_ = Seen<T, 3>(memory.put(c.keys), tokens, branches, width);
-    value_ = Seen<T, 2>(memory.put(c.value), tokens, width);
-    updated_ = Seen<float, 3>(memory.put(c.upstream), tokens, branches, width);
-    with_.gain = Seen<float, 2>(memory.put(c.gain), branches, width);
-    with_.marks = Seen<Mark, 1>(memory.put(c.marks), tokens);
-    with_.scale = Seen<float, 1>(memory.put(c.scale), tokens);
-    with_.rows = Seen<std::int32_t, 2>(memory.put(c.rows), tokens, 1);
-    scores_ = Seen<float, 2>(memory.put(room_.scores), tokens, branches);
-    norms_ = Seen<float, 2>(memory.put(room_.norms), tokens, branches);
-    gates_ = Seen<float, 2>(memory.put(room_.gates), tokens, branches);
+    before_ = DeviceView<T, 3>(memory.put(c.hidden), tokens, branches, width);
+    out_ = in_place ? hidden_ : DeviceView<T, 3>(memory.put(room_.out), tokens, branches, width);
+    keys_ = DeviceView<T, 3>(memory.put(c.keys), tokens, branches, width);
+    value_ = DeviceView<T, 2>(memory.put(c.value), tokens, width);
+    updated_ = DeviceView<float, 3>(memory.put(c.upstream), tokens, branches, width);
+    with_.gain = DeviceView<float, 2>(memory.put(c.gain), branches, width);
+    with_.marks = DeviceView<Mark, 1>(memory.put(c.marks), tokens);
+    with_.scale = DeviceView<float, 1>(memory.put(c.scale), tokens);
+    with_.rows = DeviceView<std::int32_t, 2>(memory.put(c.rows), tokens, 1);
+    scores_ = DeviceView<float, 2>(memory.put(room_.scores), tokens, branches);
+    norms_ = DeviceView<float, 2>(memory.put(room_.norms), tokens, branches);
+    gates_ = DeviceView<float, 2>(memory.put(room_.gates), tokens, branches);
     with_.scores = scores_;
     with_.norms = norms_;
-    parts_ = Seen<Part, 1>(memory.put(std::vector<Part>(at(tokens))), tokens);
+    parts_ = DeviceView<Part, 1>(memory.put(std::vector<Part>(at(tokens))), tokens);
     if (taps > 0) {
-      conv_.weights = Seen<float, 3>(memory.put(c.conv), taps, branches, width);
-      conv_.gain = Seen<float, 2>(memory.put(c.conv_gain), branches, width);
-      conv_.starts = Seen<std::int32_t, 1>(memory.put(c.starts), sequences + 1);
-      conv_.states = Seen<float, 2>(memory.put(c.states), sequences, c.state_size());
+      conv_.weights = DeviceView<float, 3>(memory.put(c.conv), taps, branches, width);
+      conv_.gain = DeviceView<float, 2>(memory.put(c.conv_gain), branches, width);
+      conv_.starts = DeviceView<std::int32_t, 1>(memory.put(c.starts), sequences + 1);
+      conv_.states = DeviceView<float, 2>(memory.put(c.states), sequences, c.state_size());
     }
     conv_before_ = conv_;
-    conv_before_.states = Seen<float, 2>(memory.put(c.states), sequences, c.state_size());
+    conv_before_.states = DeviceView<float, 2>(memory.put(c.states), sequences, c.state_size());
     tape_ = bytes(conv_workspace_bytes(tokens, branches, sequences));
     workspace_ = bytes(fuse_backward_workspace_bytes(tokens, branches, width, taps));
-    to_.segments = Seen<float, 3>(memory.put(room_.segments), tokens, branches + 1, width);
-    to_.to_hidden = Seen<float, 3>(memory.put(room_.to_hidden), tokens, branches, width);
-    to_.gain = Seen<float, 2>(memory.put(room_.gain), branches, width);
+    to_.segments = DeviceView<float, 3>(memory.put(room_.segments), tokens, branches + 1, width);
+    to_.to_hidden = DeviceView<float, 3>(memory.put(room_.to_hidden), tokens, branches, width);
+    to_.gain = DeviceView<float, 2>(memory.put(room_.gain), branches, width);
     if (taps > 0) {
-      to_.conv_gain = Seen<float, 2>(memory.put(room_.conv_gain), branches, width);
-      to_.conv = Seen<float, 3>(memory.put(room_.conv), taps, branches, width);
+      to_.conv_gain = DeviceView<float, 2>(memory.put(room_.conv_gain), branches, width);
+      to_.conv = DeviceView<float, 3>(memory.put(room_.conv), taps, branches, width);
     }
   }
 
@@ -256,25 +253,25 @@ class OnDevice {
   DeviceConv<>& conv() { return conv_; }
   DeviceConv<>& conv_before() { return conv_before_; }
   DeviceFuseGradients& to() { return to_; }
-  Seen<std::byte, 1>& tape() { return tape_; }
-  Seen<std::byte, 1>& workspace() { return workspace_; }
+  DeviceView<std::byte, 1>& tape() { return tape_; }
+  DeviceView<std::byte, 1>& workspace() { return workspace_; }
 
  private:
-  Seen<std::byte, 1> bytes(Index count) {
-    return Seen<std::byte, 1>(memory_.put(std::vector<std::byte>(at(count))), count);
+  DeviceView<std::byte, 1> bytes(Index count) {
+    return DeviceView<std::byte, 1>(memory_.put(std::vector<std::byte>(at(count))), count);
   }
 
   const Case<T>& case_;
   Memory& memory_;
   Results<T> room_;
-  Seen<T, 3> hidden_, before_, out_, keys_;
-  Seen<T, 2> value_;
-  Seen<float, 3> updated_;
-  Seen<float, 2> scores_, norms_, gates_;
-  Seen<Part, 1> parts_;
+  DeviceView<T, 3> hidden_, before_, out_, keys_;
+  DeviceView<T, 2> value_;
+  DeviceView<float, 3> updated_;
+  DeviceView<float, 2> scores_, norms_, gates_;
+  DeviceView<Part, 1> parts_;
   DeviceFusion<> with_;
   DeviceConv<> conv_, conv_before_;
-  Seen<std::byte, 1> tape_, workspace_;
+  DeviceView<std::byte, 1> tape_, workspace_;
   DeviceFuseGradients to_;
 };
 

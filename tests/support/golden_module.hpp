@@ -3,7 +3,6 @@
 
 // The published modules of the golden files through DeviceLayer, on a device and in its memory.
 
-#include "array_store.hpp"
 #include "elements.hpp"
 
 #include "../golden/demo_case.hpp"
@@ -13,6 +12,8 @@
 #include <engram/cuda/device_layer.hpp>
 #include <engram/cuda/fp8_operands.hpp>
 #include <engram/cuda/fuse_gradient.hpp>
+#include <engram/storage/host_store.hpp>
+#include <engram/storage/store_view.hpp>
 
 #include <cmath>
 
@@ -24,7 +25,7 @@ using elements::at;
 
 /// A host table's rows, copied to a device.
 template <class Codec, class Memory>
-Table<ArrayStore, Codec> copied(const Table<HostStore, Codec>& table, Memory& memory) {
+Table<StoreView<DeviceSpace>, Codec> copied(const Table<HostStore, Codec>& table, Memory& memory) {
   const HostStore& host = table.store();
   const Index codes = host.row_bytes(), scales = host.scale_bytes(), each = codes + scales;
   std::vector<std::byte> bytes(at(host.num_rows() * each));
@@ -33,29 +34,27 @@ Table<ArrayStore, Codec> copied(const Table<HostStore, Codec>& table, Memory& me
     std::memcpy(&bytes[at(r * each)], row.codes, at(codes));
     if (scales > 0) std::memcpy(&bytes[at(r * each + codes)], row.scales, at(scales));
   }
-  const ArrayStore store{{memory.put(bytes), each, scales > 0 ? codes : 0},
-                         {host.num_rows(), codes, scales}};
-  return Table<ArrayStore, Codec>::make(store, table.codec(), table.row_width()).value();
+  const auto store =
+      StoreView<DeviceSpace>::make(memory.put(bytes), {host.num_rows(), codes, scales}).value();
+  return Table<StoreView<DeviceSpace>, Codec>::make(store, table.codec(), table.row_width())
+      .value();
 }
-
-template <class E, int Rank>
-using Seen = View<E, Rank, DeviceSpace>;
 
 /// The demo's module over its own e, in a device's memory.
 template <class Memory>
 struct DemoOnDevice {
   DemoModule host;
-  Table<ArrayStore, F32Codec> table;
+  Table<StoreView<DeviceSpace>, F32Codec> table;
   DeviceReferenceProjection<float> projection;
   DeviceFusionWeights weights{};
 
   DemoOnDevice(const DemoCase& c, Memory& memory)
       : host(c), table(copied(host.table, memory)), projection(projection_of(c, memory)) {
     const Index g = c.branches, d = c.width;
-    weights.gain = Seen<float, 2>(memory.put(host.gain), g, d);
+    weights.gain = DeviceView<float, 2>(memory.put(host.gain), g, d);
     if (c.taps == 0) return;
-    weights.conv_gain = Seen<float, 2>(memory.put(c.conv_gain), g, d);
-    weights.conv = Seen<float, 3>(memory.put(host.conv), c.taps, g, d);
+    weights.conv_gain = DeviceView<float, 2>(memory.put(c.conv_gain), g, d);
+    weights.conv = DeviceView<float, 3>(memory.put(host.conv), c.taps, g, d);
   }
 
  private:
@@ -64,9 +63,9 @@ struct DemoOnDevice {
     std::vector<float> matrix = c.key, bias = c.key_bias;
     matrix.insert(matrix.end(), c.value.begin(), c.value.end());
     bias.insert(bias.end(), c.value_bias.begin(), c.value_bias.end());
-    const Seen<const float, 1> biases(memory.put(bias), static_cast<Index>(bias.size()));
+    const DeviceView<const float, 1> biases(memory.put(bias), static_cast<Index>(bias.size()));
     return DeviceReferenceProjection<float>::make(
-               Seen<float, 2>(memory.put(matrix), outputs, c.inputs), biases, c.branches)
+               DeviceView<float, 2>(memory.put(matrix), outputs, c.inputs), biases, c.branches)
         .value();
   }
 };
@@ -87,19 +86,19 @@ void check_demo(const Dev& device, Memory& memory, const DemoCase& c, GateType g
   float* const hidden = memory.put(c.hidden);
   float* const updated = memory.put(out);
   float* const factors = memory.put(gates);
-  const Seen<float, 2> state(memory.put(std::vector<float>(at(layer.conv_state_size()))), 1,
-                             layer.conv_state_size());
+  const DeviceView<float, 2> state(memory.put(std::vector<float>(at(layer.conv_state_size()))), 1,
+                                   layer.conv_state_size());
   const Index size = layer.workspace_bytes(step);
-  const Seen<std::byte, 1> workspace(memory.put(std::vector<std::byte>(at(size))), size);
+  const DeviceView<std::byte, 1> workspace(memory.put(std::vector<std::byte>(at(size))), size);
   for (Index t = 0; t < tokens; t += step) {
     const Index n = std::min(step, tokens - t);
     DeviceFusionOptions<> options;
-    options.gates = Seen<float, 2>(factors + t * g, n, g);
+    options.gates = DeviceView<float, 2>(factors + t * g, n, g);
     options.conv_state = state;
     REQUIRE(layer
-                .forward(device, Seen<int, 2>(rows + t, n, 1),
-                         Seen<float, 3>(hidden + t * g * d, n, g, d),
-                         Seen<float, 3>(updated + t * g * d, n, g, d), workspace, options)
+                .forward(device, DeviceView<int, 2>(rows + t, n, 1),
+                         DeviceView<float, 3>(hidden + t * g * d, n, g, d),
+                         DeviceView<float, 3>(updated + t * g * d, n, g, d), workspace, options)
                 .ok());
   }
   REQUIRE(device.wait().ok());
@@ -122,29 +121,30 @@ void check_v41(const Dev& device, Memory& memory, const V41Case& c) {
   const Index tokens = c.tokens(), g = c.branches, d = c.width, m = c.inputs;
   const Index outputs = (g + 1) * d;
   const auto table = copied(c.table, memory);
-  const Seen<Bf16, 2> weight(memory.put(std::vector<Bf16>(at(outputs * m))), outputs, m);
-  REQUIRE(decode_weights(device, Seen<const E4m3, 2>(memory.put(c.codes), outputs, m),
-                         Seen<const E8m0, 2>(memory.put(c.scales), outputs / 32, m / 32), weight)
+  const DeviceView<Bf16, 2> weight(memory.put(std::vector<Bf16>(at(outputs * m))), outputs, m);
+  REQUIRE(decode_weights(device, DeviceView<const E4m3, 2>(memory.put(c.codes), outputs, m),
+                         DeviceView<const E8m0, 2>(memory.put(c.scales), outputs / 32, m / 32),
+                         weight)
               .ok());
   const auto product = DeviceReferenceProjection<Bf16>::make(weight, {}, g).value();
   const QuantisedProjection projection(product);
   DeviceFusionWeights weights;
-  weights.gain = Seen<float, 2>(memory.put(c.gain), g, d);
+  weights.gain = DeviceView<float, 2>(memory.put(c.gain), g, d);
   const DeviceLayer layer(table, projection, weights, c.config);
   REQUIRE(layer.check().ok());
 
   std::vector<int> ids;
   for (Index t = 0; t < tokens; ++t)
     for (Index h = 0; h < c.layer_rows().extent(1); ++h) ids.push_back(c.layer_rows()(t, h));
-  const Seen<int, 2> rows(memory.put(ids), tokens, c.layer_rows().extent(1));
-  const Seen<Bf16, 3> stream(memory.put(c.hidden), tokens, g, d);
+  const DeviceView<int, 2> rows(memory.put(ids), tokens, c.layer_rows().extent(1));
+  const DeviceView<Bf16, 3> stream(memory.put(c.hidden), tokens, g, d);
   std::vector<float> gates(at(tokens * g)), scores(gates);
   DeviceFusionOptions<> options;
-  options.marks = Seen<Mark, 1>(memory.put(c.marks), tokens);
-  options.gates = Seen<float, 2>(memory.put(gates), tokens, g);
-  options.scores = Seen<float, 2>(memory.put(scores), tokens, g);
+  options.marks = DeviceView<Mark, 1>(memory.put(c.marks), tokens);
+  options.gates = DeviceView<float, 2>(memory.put(gates), tokens, g);
+  options.scores = DeviceView<float, 2>(memory.put(scores), tokens, g);
   const Index size = layer.workspace_bytes(tokens);
-  const Seen<std::byte, 1> workspace(memory.put(std::vector<std::byte>(at(size))), size);
+  const DeviceView<std::byte, 1> workspace(memory.put(std::vector<std::byte>(at(size))), size);
   REQUIRE(layer.forward(device, rows, stream, stream, workspace, options).ok());
   REQUIRE(device.wait().ok());
   std::vector<Bf16> out(c.hidden.size());
@@ -185,28 +185,29 @@ void check_gradients(const Dev& device, Memory& memory, const DemoCase& c, GateT
   const DemoOnDevice<Memory> demo(c, memory);
   const auto floats = [&](Index count) { return memory.put(std::vector<float>(at(count))); };
   const auto bytes = [&](Index count) {
-    return Seen<std::byte, 1>(memory.put(std::vector<std::byte>(at(count))), count);
+    return DeviceView<std::byte, 1>(memory.put(std::vector<std::byte>(at(count))), count);
   };
-  const Seen<float, 3> segments(floats(tokens * (g + 1) * d), tokens, g + 1, d);
-  const Seen<float, 3> hidden(memory.put(c.hidden), tokens, g, d);
-  const Seen<float, 3> out(floats(tokens * g * d), tokens, g, d);
-  const Seen<float, 2> gates(floats(tokens * g), tokens, g);
-  const Seen<Part, 1> parts(memory.put(std::vector<Part>(at(tokens))), tokens);
+  const DeviceView<float, 3> segments(floats(tokens * (g + 1) * d), tokens, g + 1, d);
+  const DeviceView<float, 3> hidden(memory.put(c.hidden), tokens, g, d);
+  const DeviceView<float, 3> out(floats(tokens * g * d), tokens, g, d);
+  const DeviceView<float, 2> gates(floats(tokens * g), tokens, g);
+  const DeviceView<Part, 1> parts(memory.put(std::vector<Part>(at(tokens))), tokens);
   REQUIRE(
-      demo.projection.project(device, Seen<float, 2>(memory.put(c.e), tokens, m), segments).ok());
+      demo.projection.project(device, DeviceView<float, 2>(memory.put(c.e), tokens, m), segments)
+          .ok());
   DeviceFusion<> with;
   with.gain = demo.weights.gain;
   DeviceConv<> conv;
   const Index state = conv_state_size(c.taps, c.dilation, g, d);
-  const Seen<std::byte, 1> tape = bytes(conv_workspace_bytes(tokens, g));
+  const DeviceView<std::byte, 1> tape = bytes(conv_workspace_bytes(tokens, g));
   if (c.taps > 0) {
     conv.weights = demo.weights.conv;
     conv.gain = demo.weights.conv_gain;
-    conv.states = Seen<float, 2>(floats(state), 1, state);
+    conv.states = DeviceView<float, 2>(floats(state), 1, state);
     REQUIRE(fuse(device, keys_of(segments), value_of(segments), hidden, out, c.config, gate, with,
                  conv, gates, parts, tape)
                 .ok());
-    conv.states = Seen<float, 2>(floats(state), 1, state);  // in front of the tokens
+    conv.states = DeviceView<float, 2>(floats(state), 1, state);  // in front of the tokens
   } else {
     REQUIRE(fuse(device, keys_of(segments), value_of(segments), hidden, out, c.config, gate, with,
                  gates, parts)
@@ -215,16 +216,16 @@ void check_gradients(const Dev& device, Memory& memory, const DemoCase& c, GateT
   const std::vector<float> upstream =
       filler_floats("torch/" + f["name"].text + "/upstream", c.hidden.size(), 1);
   DeviceFuseGradients to;
-  to.segments = Seen<float, 3>(floats(tokens * (g + 1) * d), tokens, g + 1, d);
-  to.to_hidden = Seen<float, 3>(floats(tokens * g * d), tokens, g, d);
-  to.gain = Seen<float, 2>(floats(g * d), g, d);
+  to.segments = DeviceView<float, 3>(floats(tokens * (g + 1) * d), tokens, g + 1, d);
+  to.to_hidden = DeviceView<float, 3>(floats(tokens * g * d), tokens, g, d);
+  to.gain = DeviceView<float, 2>(floats(g * d), g, d);
   if (c.taps > 0) {
-    to.conv_gain = Seen<float, 2>(floats(g * d), g, d);
-    to.conv = Seen<float, 3>(floats(c.taps * g * d), c.taps, g, d);
+    to.conv_gain = DeviceView<float, 2>(floats(g * d), g, d);
+    to.conv = DeviceView<float, 3>(floats(c.taps * g * d), c.taps, g, d);
   }
   REQUIRE(fuse_backward(device, keys_of(segments), value_of(segments), hidden,
-                        Seen<float, 3>(memory.put(upstream), tokens, g, d), c.config, gate, with,
-                        conv, gates, parts, tape, to,
+                        DeviceView<float, 3>(memory.put(upstream), tokens, g, d), c.config, gate,
+                        with, conv, gates, parts, tape, to,
                         bytes(fuse_backward_workspace_bytes(tokens, g, d, c.taps)))
               .ok());
   REQUIRE(device.wait().ok());

@@ -4,8 +4,6 @@
 // The stored rows of the golden files through gather() on a device: fp8 with its quantisation, and
 // the block formats of GGUF.
 
-#include "array_store.hpp"
-
 #include "../golden/ggml_cases.hpp"
 
 #include <catch.hpp>
@@ -13,6 +11,7 @@
 #include <engram/codec/ggml_blocks.hpp>
 #include <engram/core/sha256.hpp>
 #include <engram/cuda/fp8_operands.hpp>
+#include <engram/storage/store_view.hpp>
 
 namespace golden_rows {
 
@@ -23,11 +22,10 @@ template <class Out, class Dev, class Memory, class Codec>
 std::vector<Out> decoded(const Dev& device, Memory& memory, const Codec& codec,
                          const std::vector<std::byte>& row, Index width) {
   const Index codes = codec.code_bytes(width), scales = codec.scale_bytes(width);
-  const ArrayStore store{{memory.put(row), codes + scales, scales > 0 ? codes : 0},
-                         {1, codes, scales}};
+  const auto store = StoreView<DeviceSpace>::make(memory.put(row), {1, codes, scales}).value();
   std::vector<Out> elements(static_cast<std::size_t>(width));
-  const View<int, 2, DeviceSpace> id(memory.put(std::vector<int>{0}), 1, 1);
-  const View<Out, 2, DeviceSpace> out(memory.put(elements), 1, width);
+  const DeviceView<int, 2> id(memory.put(std::vector<int>{0}), 1, 1);
+  const DeviceView<Out, 2> out(memory.put(elements), 1, width);
   REQUIRE(gather(device, store, codec, width, id, out).ok());
   REQUIRE(device.wait().ok());
   memory.get(out.data(), elements);
@@ -72,7 +70,7 @@ void check_fp8(const Dev& device, Memory& memory, const Value& golden) {
     std::vector<Bf16> e;
     for (const std::int64_t bits : block["input_bf16_bits"].numbers())
       e.push_back({static_cast<std::uint16_t>(bits)});
-    const View<Bf16, 2, DeviceSpace> row(memory.put(e), 1, 32);
+    const DeviceView<Bf16, 2> row(memory.put(e), 1, 32);
     REQUIRE(quantise_rows(device, row).ok());
     REQUIRE(device.wait().ok());
     memory.get(row.data(), e);

@@ -4,7 +4,6 @@
 // A layer with a convolution over a ragged batch: by the CPU's EngramLayer, and its weights and
 // arrays in a device's memory for DeviceLayer.
 
-#include "array_store.hpp"
 #include "elements.hpp"
 
 #include <engram/codec/plain.hpp>
@@ -127,47 +126,45 @@ inline Results on_cpu(const Case& c) {
 /// A case's arrays in a device's memory.
 template <class Memory>
 class OnDevice {
-  template <class E, int Rank>
-  using Seen = View<E, Rank, DeviceSpace>;
-
  public:
   DeviceReferenceProjection<float> projection;
   DeviceFusionWeights weights;
   DeviceFusionOptions<> options;
-  Seen<std::int32_t, 2> rows;
-  Seen<float, 3> hidden, out;
-  Seen<float, 2> e;
+  DeviceView<std::int32_t, 2> rows;
+  DeviceView<float, 3> hidden, out;
+  DeviceView<float, 2> e;
 
   OnDevice(const Case& c, Memory& memory)
-      : projection(DeviceReferenceProjection<float>::make(
-                       Seen<float, 2>(memory.put(c.matrix), c.shape.outputs(), c.shape.inputs()),
-                       Seen<float, 1>(memory.put(c.bias), c.shape.outputs()), c.shape.branches)
-                       .value()),
+      : projection(
+            DeviceReferenceProjection<float>::make(
+                DeviceView<float, 2>(memory.put(c.matrix), c.shape.outputs(), c.shape.inputs()),
+                DeviceView<float, 1>(memory.put(c.bias), c.shape.outputs()), c.shape.branches)
+                .value()),
         case_(c),
         memory_(memory) {
     const auto [tokens, g, d, columns, row_width, taps, sequences] = c.shape;
     const Results room = c.room();
-    weights.gain = Seen<float, 2>(memory.put(c.gain), g, d);
+    weights.gain = DeviceView<float, 2>(memory.put(c.gain), g, d);
     if (taps > 0) {
-      weights.conv_gain = Seen<float, 2>(memory.put(c.conv_gain), g, d);
-      weights.conv = Seen<float, 3>(memory.put(c.conv), taps, g, d);
+      weights.conv_gain = DeviceView<float, 2>(memory.put(c.conv_gain), g, d);
+      weights.conv = DeviceView<float, 3>(memory.put(c.conv), taps, g, d);
     }
-    options.marks = Seen<Mark, 1>(memory.put(c.marks), tokens);
-    options.scale = Seen<float, 1>(memory.put(c.scale), tokens);
-    options.sequence_starts = Seen<std::int32_t, 1>(memory.put(c.starts), sequences + 1);
-    options.conv_state = Seen<float, 2>(memory.put(c.state), sequences, c.state_size());
-    options.scores = Seen<float, 2>(memory.put(room.scores), tokens, g);
-    options.gates = Seen<float, 2>(memory.put(room.gates), tokens, g);
-    options.norms = Seen<float, 2>(memory.put(room.norms), tokens, g);
-    rows = Seen<std::int32_t, 2>(memory.put(c.rows), tokens, columns);
-    hidden = Seen<float, 3>(memory.put(c.hidden), tokens, g, d);
-    out = Seen<float, 3>(memory.put(room.out), tokens, g, d);
-    e = Seen<float, 2>(memory.put(std::vector<float>(at(tokens * c.shape.inputs()))), tokens,
-                       c.shape.inputs());
+    options.marks = DeviceView<Mark, 1>(memory.put(c.marks), tokens);
+    options.scale = DeviceView<float, 1>(memory.put(c.scale), tokens);
+    options.sequence_starts = DeviceView<std::int32_t, 1>(memory.put(c.starts), sequences + 1);
+    options.conv_state = DeviceView<float, 2>(memory.put(c.state), sequences, c.state_size());
+    options.scores = DeviceView<float, 2>(memory.put(room.scores), tokens, g);
+    options.gates = DeviceView<float, 2>(memory.put(room.gates), tokens, g);
+    options.norms = DeviceView<float, 2>(memory.put(room.norms), tokens, g);
+    rows = DeviceView<std::int32_t, 2>(memory.put(c.rows), tokens, columns);
+    hidden = DeviceView<float, 3>(memory.put(c.hidden), tokens, g, d);
+    out = DeviceView<float, 3>(memory.put(room.out), tokens, g, d);
+    e = DeviceView<float, 2>(memory.put(std::vector<float>(at(tokens * c.shape.inputs()))), tokens,
+                             c.shape.inputs());
   }
 
-  Seen<std::byte, 1> workspace(Index bytes) {
-    return Seen<std::byte, 1>(memory_.put(std::vector<std::byte>(at(bytes))), bytes);
+  DeviceView<std::byte, 1> workspace(Index bytes) {
+    return DeviceView<std::byte, 1>(memory_.put(std::vector<std::byte>(at(bytes))), bytes);
   }
   Results results() const {
     Results r = case_.room();

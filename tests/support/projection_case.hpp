@@ -29,10 +29,9 @@ struct Weights {
   std::vector<BlasMatrix> matrices(const Bf16* copy, const Bf16* bias_copy, bool is_split) const {
     const auto rows = [&](Index begin, Index count) {
       BlasMatrix part;
-      part.weight = View<const Bf16, 2, DeviceSpace>(copy + begin * stride, count, inputs)
-                        .with_stride<0>(stride);
-      if (bias_copy != nullptr)
-        part.bias = View<const Bf16, 1, DeviceSpace>(bias_copy + begin, count);
+      part.weight =
+          DeviceView<const Bf16, 2>(copy + begin * stride, count, inputs).with_stride<0>(stride);
+      if (bias_copy != nullptr) part.bias = DeviceView<const Bf16, 1>(bias_copy + begin, count);
       return part;
     };
     const Index keys = branches * width;

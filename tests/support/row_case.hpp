@@ -8,6 +8,7 @@
 #include <engram/addressing/dedupe.hpp>
 #include <engram/cuda/row_gradient.hpp>
 #include <engram/storage/host_store.hpp>
+#include <engram/storage/store_view.hpp>
 
 #include <cstring>
 #include <limits>
@@ -103,23 +104,6 @@ Results<T, Row> on_cpu(const Case<T, Row>& c, const Optimizer& optimizer, NonFin
 /// The arrays of a case in a device's memory.
 template <class T, class Row, class Memory, class Optimizer>
 class OnDevice {
-  template <class E, int Rank>
-  using Seen = View<E, Rank, DeviceSpace>;
-
-  /// The table's rows in that memory.
-  struct Rows {
-    using space_type = DeviceSpace;
-
-    MutableStridedRows rows;
-    Index count, bytes;
-
-    Index num_rows() const noexcept { return count; }
-    Index row_bytes() const noexcept { return bytes; }
-    Index scale_bytes() const noexcept { return 0; }
-    StridedRows ref() const noexcept { return {rows.base, rows.stride, 0}; }
-    MutableStridedRows mutable_ref() noexcept { return rows; }
-  };
-
  public:
   OnDevice(const Case<T, Row>& c, Memory& memory, const Optimizer& optimizer, NonFinite non_finite)
       : case_(c),
@@ -128,33 +112,32 @@ class OnDevice {
         non_finite_(non_finite),
         room_(room(c, optimizer)),
         table_(memory.put(c.table)) {
-    rows_ = Seen<Row, 2>(memory.put(c.rows), c.tokens, c.columns);
-    gradients_ = Seen<float, 2>(memory.put(c.gradients), c.tokens, c.columns * c.width);
-    unique_ = Seen<Row, 1>(memory.put(room_.unique), c.count());
-    scatter_ = Seen<std::int32_t, 1>(memory.put(room_.scatter), c.count());
-    sums_ = Seen<float, 2>(memory.put(room_.sums), c.count(), c.width);
-    state_ = Seen<float, 2>(memory.put(room_.state), c.num_rows, optimizer.state_width(c.width));
+    rows_ = DeviceView<Row, 2>(memory.put(c.rows), c.tokens, c.columns);
+    gradients_ = DeviceView<float, 2>(memory.put(c.gradients), c.tokens, c.columns * c.width);
+    unique_ = DeviceView<Row, 1>(memory.put(room_.unique), c.count());
+    scatter_ = DeviceView<std::int32_t, 1>(memory.put(room_.scatter), c.count());
+    sums_ = DeviceView<float, 2>(memory.put(room_.sums), c.count(), c.width);
+    state_ =
+        DeviceView<float, 2>(memory.put(room_.state), c.num_rows, optimizer.state_width(c.width));
     const Index bytes = row_sums_workspace_bytes(c.count(), c.width);
-    workspace_ = Seen<std::byte, 1>(memory.put(std::vector<std::byte>(at(bytes))), bytes);
+    workspace_ = DeviceView<std::byte, 1>(memory.put(std::vector<std::byte>(at(bytes))), bytes);
   }
 
-  const Seen<Row, 2>& rows() const { return rows_; }
-  const Seen<Row, 1>& unique() const { return unique_; }
-  const Seen<std::int32_t, 1>& scatter() const { return scatter_; }
-  Seen<float, 2>& gradients() { return gradients_; }
-  Seen<float, 2>& sums() { return sums_; }
-  Seen<float, 2>& state() { return state_; }
-  Seen<std::byte, 1>& workspace() { return workspace_; }
+  const DeviceView<Row, 2>& rows() const { return rows_; }
+  const DeviceView<Row, 1>& unique() const { return unique_; }
+  const DeviceView<std::int32_t, 1>& scatter() const { return scatter_; }
+  DeviceView<float, 2>& gradients() { return gradients_; }
+  DeviceView<float, 2>& sums() { return sums_; }
+  DeviceView<float, 2>& state() { return state_; }
+  DeviceView<std::byte, 1>& workspace() { return workspace_; }
 
   /// plan(*this, made): the plan of rows() into unique() and scatter().
   template <class Dev, class Plan>
   Status step(const Dev& device, Plan&& plan, const RowStep& of) {
-    auto table = Table<Rows, PlainCodec<T>>::make(
-                     Rows{{reinterpret_cast<std::byte*>(table_), case_.width * Index{sizeof(T)}, 0},
-                          case_.num_rows,
-                          case_.width * Index{sizeof(T)}},
-                     PlainCodec<T>(), case_.width)
-                     .value();
+    using Rows = StoreView<DeviceSpace, std::byte>;
+    const RowShape shape{case_.num_rows, case_.width * Index{sizeof(T)}};
+    const Rows rows = Rows::make(reinterpret_cast<std::byte*>(table_), shape).value();
+    auto table = Table<Rows, PlainCodec<T>>::make(rows, {}, case_.width).value();
     if (Status s = plan(*this, plan_); !s.ok()) return s;
     return update_rows(device, table, plan_, gradients_, sums_, state_, optimizer_, of, workspace_);
   }
@@ -188,11 +171,11 @@ class OnDevice {
   NonFinite non_finite_;
   Results<T, Row> room_;
   T* table_;
-  Seen<Row, 2> rows_;
-  Seen<float, 2> gradients_, sums_, state_;
-  Seen<Row, 1> unique_;
-  Seen<std::int32_t, 1> scatter_;
-  Seen<std::byte, 1> workspace_;
+  DeviceView<Row, 2> rows_;
+  DeviceView<float, 2> gradients_, sums_, state_;
+  DeviceView<Row, 1> unique_;
+  DeviceView<std::int32_t, 1> scatter_;
+  DeviceView<std::byte, 1> workspace_;
   DeviceRowPlan<Row> plan_;
 };
 

@@ -4,6 +4,7 @@
 #include "../unit/cuda/threaded_cache.hpp"
 
 #include <engram/codec/fp8.hpp>
+#include <engram/storage/host_store.hpp>
 
 #include <cstdio>
 

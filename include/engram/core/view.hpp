@@ -144,6 +144,10 @@ class View {
   Index stride_[Rank] = {};
 };
 
+/// A View of memory of the GPU.
+template <class T, int Rank>
+using DeviceView = View<T, Rank, DeviceSpace>;
+
 /// View(container) reads the container: std::vector<int> gives View<const int, 1>.
 template <HostContainer C>
 View(const C&)

@@ -4,6 +4,9 @@
 // What every matrix product of cuBLAS needs: a handle, statuses as the library's, an algorithm
 // chosen before the call, and a workspace that begins where cuBLAS wants it. Needs no CUDA
 // compiler.
+//
+// Descriptors are kept by value. cuBLAS takes them as what it may change, so each call has copies:
+// they are some hundred bytes, and calls may run at the same time.
 
 #include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
@@ -11,6 +14,7 @@
 #include <cublasLt.h>
 
 #include <memory>
+#include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -57,6 +61,22 @@ struct BlasOperands {
   cublasLtMatrixLayout_t weight, rows, out;
   std::uint32_t weight_alignment, rows_alignment, out_alignment;
 };
+
+/// Sets an attribute of a product, unless one before was refused.
+template <class T>
+void set_attribute(cublasStatus_t& status, cublasLtMatmulDescOpaque_t& operation,
+                   cublasLtMatmulDescAttributes_t what, const T& value) {
+  if (status == CUBLAS_STATUS_SUCCESS)
+    status = cublasLtMatmulDescSetAttribute(&operation, what, &value, sizeof value);
+}
+
+/// The plan for a number of tokens, or null.
+template <class Plan>
+const Plan* plan_for(const std::vector<Plan>& plans, Index tokens) noexcept {
+  for (const Plan& plan : plans)
+    if (plan.tokens == tokens) return &plan;
+  return nullptr;
+}
 
 /// The algorithm that cuBLAS advises, and the bytes it wants. Partial sums are kept in float, never
 /// in bf16.

@@ -10,7 +10,6 @@
 #include <engram/cuda/runtime.hpp>
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -58,17 +57,15 @@ class BlasProjection {
   /// Status     shape_mismatch (index: the extent expected), workspace_small (index: the bytes
   ///            needed), unsupported (index 16: e or segments begin elsewhere; else the T that was
   ///            not prepared); then nothing was launched. Else what cuBLAS says.
-  Status project(cudaStream_t stream, View<const Bf16, 2, DeviceSpace> e,
-                 View<Bf16, 3, DeviceSpace> segments,
-                 View<std::byte, 1, DeviceSpace> workspace) const noexcept;
+  Status project(cudaStream_t stream, DeviceView<const Bf16, 2> e, DeviceView<Bf16, 3> segments,
+                 DeviceView<std::byte, 1> workspace) const noexcept;
   /// The same on a device's stream, for DeviceLayer.
   template <class Dev>
     requires requires(const Dev& d) {
       { d.stream } -> std::convertible_to<cudaStream_t>;
     }
-  Status project(const Dev& device, View<const Bf16, 2, DeviceSpace> e,
-                 View<Bf16, 3, DeviceSpace> segments,
-                 View<std::byte, 1, DeviceSpace> workspace) const noexcept {
+  Status project(const Dev& device, DeviceView<const Bf16, 2> e, DeviceView<Bf16, 3> segments,
+                 DeviceView<std::byte, 1> workspace) const noexcept {
     return project(device.stream, e, segments, workspace);
   }
 
@@ -95,16 +92,11 @@ class BlasProjection {
 
   cublasStatus_t add(const BlasMatrix& matrix, Index begin);
   cublasStatus_t choose(Plan& plan, std::size_t i);
-  Plan* plan_of(Index tokens) const noexcept {
-    for (const auto& plan : plans_)
-      if (plan->tokens == tokens) return plan.get();
-    return nullptr;
-  }
 
   ProjectionShape shape_;
   BlasHandle handle_;
-  std::vector<std::unique_ptr<Product>> products_;  // cuBLAS takes places, and these do not move
-  std::vector<std::unique_ptr<Plan>> plans_;
+  std::vector<Product> products_;
+  std::vector<Plan> plans_;
   Index workspace_bytes_ = 0;
 };
 
@@ -130,26 +122,22 @@ inline Result<BlasProjection> BlasProjection::make(View<const BlasMatrix, 1> mat
 
 /// cuBLAS counts columns first: to it the outputs [N, T] are weight^T [N, M] times rows [M, T].
 inline cublasStatus_t BlasProjection::add(const BlasMatrix& matrix, Index begin) {
-  auto product = std::make_unique<Product>();
-  product->matrix = matrix.weight.data();
-  product->begin = begin;
-  product->outputs = matrix.weight.extent(0);
-  cublasLtMatmulDesc_t operation = &product->operation;
-  const auto set = [&](cublasLtMatmulDescAttributes_t what, const auto& value) {
-    return cublasLtMatmulDescSetAttribute(operation, what, &value, sizeof value);
-  };
-  cublasStatus_t s = cublasLtMatmulDescInit(operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-  if (s == CUBLAS_STATUS_SUCCESS) s = set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-  if (s == CUBLAS_STATUS_SUCCESS && matrix.bias.size() != 0) {
-    s = set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+  Product product{};
+  product.matrix = matrix.weight.data();
+  product.begin = begin;
+  product.outputs = matrix.weight.extent(0);
+  cublasStatus_t s = cublasLtMatmulDescInit(&product.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+  set_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  if (matrix.bias.size() != 0) {
     const void* const bias = matrix.bias.data();
-    if (s == CUBLAS_STATUS_SUCCESS) s = set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    set_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   }
   if (s == CUBLAS_STATUS_SUCCESS)
     s = cublasLtMatrixLayoutInit(
-        &product->weight, CUDA_R_16BF, static_cast<std::uint64_t>(shape_.inputs),
-        static_cast<std::uint64_t>(product->outputs), matrix.weight.stride(0));
-  products_.push_back(std::move(product));
+        &product.weight, CUDA_R_16BF, static_cast<std::uint64_t>(shape_.inputs),
+        static_cast<std::uint64_t>(product.outputs), matrix.weight.stride(0));
+  products_.push_back(product);
   return s;
 }
 
@@ -157,22 +145,22 @@ inline Result<void> BlasProjection::prepare(Index tokens) {
   if (tokens < 1)
     return fail(Code::invalid_config,
                 {"projection: prepared for ", tokens, " tokens, expected at least 1"});
-  if (plan_of(tokens) != nullptr) return {};
-  auto plan = std::make_unique<Plan>();
-  plan->tokens = tokens;
+  if (plan_for(plans_, tokens) != nullptr) return {};
+  Plan plan{};
+  plan.tokens = tokens;
   cublasStatus_t s =
-      cublasLtMatrixLayoutInit(&plan->e, CUDA_R_16BF, static_cast<std::uint64_t>(shape_.inputs),
+      cublasLtMatrixLayoutInit(&plan.e, CUDA_R_16BF, static_cast<std::uint64_t>(shape_.inputs),
                                static_cast<std::uint64_t>(tokens), shape_.inputs);
   for (std::size_t i = 0; i < products_.size() && s == CUBLAS_STATUS_SUCCESS; ++i)
-    s = choose(*plan, i);
+    s = choose(plan, i);
   if (s != CUBLAS_STATUS_SUCCESS) return blas_failure(s);
-  workspace_bytes_ = std::max(workspace_bytes_, blas_workspace_bytes(plan->workspace));
-  plans_.push_back(std::move(plan));
+  workspace_bytes_ = std::max(workspace_bytes_, blas_workspace_bytes(plan.workspace));
+  plans_.push_back(plan);
   return {};
 }
 
 inline cublasStatus_t BlasProjection::choose(Plan& plan, std::size_t i) {
-  Product& product = *products_[i];
+  Product& product = products_[i];
   auto& chosen = plan.of[i];
   cublasStatus_t s = cublasLtMatrixLayoutInit(
       &chosen.out, CUDA_R_16BF, static_cast<std::uint64_t>(product.outputs),
@@ -189,25 +177,26 @@ inline cublasStatus_t BlasProjection::choose(Plan& plan, std::size_t i) {
   return s;
 }
 
-inline Status BlasProjection::project(cudaStream_t stream, View<const Bf16, 2, DeviceSpace> e,
-                                      View<Bf16, 3, DeviceSpace> segments,
-                                      View<std::byte, 1, DeviceSpace> workspace) const noexcept {
-  if (const Status s = check_projection_call(shape_, e, segments); !s.ok()) return s;
+inline Status BlasProjection::project(cudaStream_t stream, DeviceView<const Bf16, 2> e,
+                                      DeviceView<Bf16, 3> segments,
+                                      DeviceView<std::byte, 1> workspace) const noexcept {
+  if (const Status s = check_blas_call(shape_, e, segments); !s.ok()) return s;
   const Index tokens = e.extent(0);
   if (tokens == 0) return {};
-  Plan* const plan = plan_of(tokens);
-  if (plan == nullptr) return {Code::unsupported, 0, tokens};
-  const Index needed = blas_workspace_bytes(plan->workspace);
+  const Plan* const chosen = plan_for(plans_, tokens);
+  if (chosen == nullptr) return {Code::unsupported, 0, tokens};
+  const Index needed = blas_workspace_bytes(chosen->workspace);
   if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
-  void* const scratch = blas_workspace(workspace.data(), plan->workspace);
+  void* const scratch = blas_workspace(workspace.data(), chosen->workspace);
   const float one = 1, zero = 0;
+  Plan plan = *chosen;
   for (std::size_t i = 0; i < products_.size(); ++i) {
-    Product& product = *products_[i];
+    Product product = products_[i];
+    auto& of = plan.of[i];
     Bf16* const out = segments.data() + product.begin;
-    const cublasStatus_t s =
-        cublasLtMatmul(handle_.get(), &product.operation, &one, product.matrix, &product.weight,
-                       e.data(), &plan->e, &zero, out, &plan->of[i].out, out, &plan->of[i].out,
-                       &plan->of[i].algorithm, scratch, plan->workspace, stream);
+    const cublasStatus_t s = cublasLtMatmul(
+        handle_.get(), &product.operation, &one, product.matrix, &product.weight, e.data(), &plan.e,
+        &zero, out, &of.out, out, &of.out, &of.algorithm, scratch, plan.workspace, stream);
     if (s != CUBLAS_STATUS_SUCCESS) return blas_status(s);
   }
   return {};

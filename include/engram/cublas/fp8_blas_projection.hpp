@@ -19,8 +19,8 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// A matrix of fp8 weights, not owned; memory of the GPU.
 struct Fp8BlasMatrix {
-  View<const E4m3, 2, DeviceSpace> codes;   ///< [(G + 1) D, M], at multiples of 16 bytes, also rows
-  View<const E8m0, 1, DeviceSpace> scales;  ///< what tile_scales() wrote, at a multiple of 16 bytes
+  DeviceView<const E4m3, 2> codes;   ///< [(G + 1) D, M], at multiples of 16 bytes, also rows
+  DeviceView<const E8m0, 1> scales;  ///< what tile_scales() wrote, at a multiple of 16 bytes
 };
 
 /// Rows are quantised in each call, and multiplied as codes. Holds views of the weights. Moves, is
@@ -64,22 +64,21 @@ class Fp8BlasProjection {
   /// workspace  workspace_bytes(), any alignment, contents irrelevant; kept until the call is done.
   /// Status     as BlasProjection::project().
   template <KernelDevice Dev>
-  ENGRAM_HIDDEN Status project(const Dev& device, View<const Bf16, 2, DeviceSpace> e,
-                               View<Bf16, 3, DeviceSpace> segments,
-                               View<std::byte, 1, DeviceSpace> workspace) const noexcept {
-    if (const Status s = check_projection_call(shape_, e, segments); !s.ok()) return s;
+  ENGRAM_HIDDEN Status project(const Dev& device, DeviceView<const Bf16, 2> e,
+                               DeviceView<Bf16, 3> segments,
+                               DeviceView<std::byte, 1> workspace) const noexcept {
+    if (const Status s = check_blas_call(shape_, e, segments); !s.ok()) return s;
     const Index tokens = e.extent(0);
     if (tokens == 0) return {};
-    const auto plan = std::find_if(plans_.begin(), plans_.end(),
-                                   [tokens](const Plan& p) { return p.tokens == tokens; });
-    if (plan == plans_.end()) return {Code::unsupported, 0, tokens};
+    const Plan* const plan = plan_for(plans_, tokens);
+    if (plan == nullptr) return {Code::unsupported, 0, tokens};
     const Index needed = bytes_of(*plan);
     if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
     Workspace memory(workspace.for_body());
     const ScaleTiles layout = tiles_of(tokens);
-    const View<E4m3, 2, DeviceSpace> codes(memory.take<E4m3>(tokens * shape_.inputs), tokens,
-                                           shape_.inputs);
-    const View<E8m0, 1, DeviceSpace> scales(memory.take<E8m0>(layout.bytes()), layout.bytes());
+    const DeviceView<E4m3, 2> codes(memory.take<E4m3>(tokens * shape_.inputs), tokens,
+                                    shape_.inputs);
+    const DeviceView<E8m0, 1> scales(memory.take<E8m0>(layout.bytes()), layout.bytes());
     const Index wanted = blas_workspace_bytes(plan->workspace);
     void* const scratch = blas_workspace(memory.take<std::byte>(wanted), plan->workspace);
     if (Status s = quantise_codes(device, e, codes, scales); !s.ok()) return s;
@@ -106,16 +105,14 @@ class Fp8BlasProjection {
         Workspace::bytes_for<std::byte>(blas_workspace_bytes(plan.workspace)));
   }
   cublasStatus_t describe(const E8m0* scales);
-  /// The descriptors are copies: what a call sets in its own is nobody else's.
-  cublasStatus_t multiply(Plan plan, View<const E4m3, 2, DeviceSpace> codes, const E8m0* scales,
-                          Bf16* out, void* workspace, cudaStream_t stream) const noexcept {
+  cublasStatus_t multiply(Plan plan, DeviceView<const E4m3, 2> codes, const E8m0* scales, Bf16* out,
+                          void* workspace, cudaStream_t stream) const noexcept {
     cublasLtMatmulDescOpaque_t operation = operation_;
     cublasLtMatrixLayoutOpaque_t weight = weight_;
     const void* const of_rows = scales;
-    if (const cublasStatus_t s = cublasLtMatmulDescSetAttribute(
-            &operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &of_rows, sizeof of_rows);
-        s != CUBLAS_STATUS_SUCCESS)
-      return s;
+    cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
+    set_attribute(s, operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, of_rows);
+    if (s != CUBLAS_STATUS_SUCCESS) return s;
     const float one = 1, zero = 0;
     return cublasLtMatmul(handle_.get(), &operation, &one, codes_, &weight, codes.data(),
                           &plan.rows, &zero, out, &plan.out, out, &plan.out, &plan.algorithm,
@@ -177,17 +174,14 @@ inline Result<Fp8BlasProjection> Fp8BlasProjection::make(const Fp8BlasMatrix& ma
 inline cublasStatus_t Fp8BlasProjection::describe([[maybe_unused]] const E8m0* scales) {
 #if CUBLAS_VERSION >= 120800
   cublasStatus_t s = cublasLtMatmulDescInit(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-  const auto set = [&](cublasLtMatmulDescAttributes_t what, const auto& value) {
-    if (s == CUBLAS_STATUS_SUCCESS)
-      s = cublasLtMatmulDescSetAttribute(&operation_, what, &value, sizeof value);
-  };
   const auto each_32 = static_cast<std::int32_t>(CUBLASLT_MATMUL_MATRIX_SCALE_VEC32_UE8M0);
   const void* const of_weights = scales;
-  set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-  set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, each_32);
-  set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, each_32);
-  set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, of_weights);
-  set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, of_weights);  // until a call has its own
+  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, each_32);
+  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, each_32);
+  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, of_weights);
+  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
+                of_weights);  // until a call has its own
   return s;
 #else
   return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -198,8 +192,7 @@ inline Result<void> Fp8BlasProjection::prepare(Index tokens) {
   if (tokens < 1)
     return fail(Code::invalid_config,
                 {"projection: prepared for ", tokens, " tokens, expected at least 1"});
-  for (const Plan& plan : plans_)
-    if (plan.tokens == tokens) return {};
+  if (plan_for(plans_, tokens) != nullptr) return {};
   Plan plan{};
   plan.tokens = tokens;
   const auto columns = static_cast<std::uint64_t>(tokens);

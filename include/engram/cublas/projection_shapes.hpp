@@ -4,24 +4,14 @@
 // What a projection on a GPU takes and gives, and whether it fits together: apart from cuBLAS, so
 // that it is checked where neither it nor a GPU is.
 
-#include <engram/core/scalar.hpp>
-#include <engram/core/status.hpp>
-#include <engram/core/view.hpp>
-#include <engram/gating/segments.hpp>
+#include <engram/cuda/device_projection.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
 /// A matrix of weights, not owned: row n makes output n.
 struct BlasMatrix {
-  View<const Bf16, 2, DeviceSpace> weight;  ///< [N, M], row stride free
-  View<const Bf16, 1, DeviceSpace> bias;    ///< [N] or empty; bf16, as cuBLAS adds to bf16 outputs
-};
-
-/// The letters of a projection.
-struct ProjectionShape {
-  Index inputs = 0;    ///< M
-  Index width = 0;     ///< D
-  Index branches = 0;  ///< G
+  DeviceView<const Bf16, 2> weight;  ///< [N, M], row stride free
+  DeviceView<const Bf16, 1> bias;    ///< [N] or empty; bf16, as cuBLAS adds to bf16 outputs
 };
 
 ENGRAM_BEGIN_LOOPS
@@ -62,23 +52,15 @@ inline Result<ProjectionShape> projection_shape(View<const BlasMatrix, 1> matric
   return ProjectionShape{inputs, width, branches};
 }
 
-/// Whether rows and segments are dense, of these extents, and at multiples of 16 bytes. Fails with
-/// shape_mismatch (index: the extent or stride expected) or unsupported (index: 16, another place).
-inline Status check_projection_call(const ProjectionShape& shape,
-                                    View<const Bf16, 2, DeviceSpace> e,
-                                    View<Bf16, 3, DeviceSpace> segments) noexcept {
-  const auto differs = [](Index expected) { return Status{Code::shape_mismatch, 0, expected}; };
-  if (e.extent(1) != shape.inputs || e.stride(0) != shape.inputs) return differs(shape.inputs);
-  if (segments.extent(0) != e.extent(0)) return differs(e.extent(0));
-  if (segments.extent(1) != shape.branches + 1) return differs(shape.branches + 1);
-  if (segments.extent(2) != shape.width || segments.stride(1) != shape.width)
-    return differs(shape.width);
-  const Index token = (shape.branches + 1) * shape.width;
-  if (segments.stride(0) != token) return differs(token);
+/// check_projection_call(), and whether rows are dense and both arrays at multiples of 16 bytes:
+/// else unsupported (index: 16, another place).
+inline Status check_blas_call(const ProjectionShape& shape, DeviceView<const Bf16, 2> e,
+                              DeviceView<Bf16, 3> segments) noexcept {
+  if (const Status s = check_projection_call(shape, e, segments); !s.ok()) return s;
+  if (e.stride(0) != shape.inputs) return {Code::shape_mismatch, 0, shape.inputs};
   const auto places = reinterpret_cast<std::uintptr_t>(e.data()) |
                       reinterpret_cast<std::uintptr_t>(segments.data());
-  if (places % 16 != 0) return {Code::unsupported, 0, 16};
-  return {};
+  return places % 16 == 0 ? Status{} : Status{Code::unsupported, 0, 16};
 }
 
 ENGRAM_END_LOOPS

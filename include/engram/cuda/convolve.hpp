@@ -16,10 +16,10 @@ ENGRAM_BEGIN_NAMESPACE
 /// Start: of `starts`, int32 or int64.
 template <class Start = std::int32_t>
 struct DeviceConv {
-  View<const float, 3, DeviceSpace> weights;  ///< [taps, G, D] (transpose_conv); at most 64 taps
-  View<const float, 2, DeviceSpace> gain;     ///< [G, D] of the norm in front of it, or empty: 1
-  View<const Start, 1, DeviceSpace> starts;   ///< [S + 1] as in address_batch; empty: one sequence
-  View<float, 2, DeviceSpace> states;         ///< [S, conv_state_size]; fuse() moves them on
+  DeviceView<const float, 3> weights;  ///< [taps, G, D] (transpose_conv); at most 64 taps
+  DeviceView<const float, 2> gain;     ///< [G, D] of the norm in front of it, or empty: 1
+  DeviceView<const Start, 1> starts;   ///< [S + 1] as in address_batch; empty: one sequence
+  DeviceView<float, 2> states;         ///< [S, conv_state_size]; fuse() moves them on
 
   Index sequences() const noexcept { return starts.extent(0) == 0 ? 1 : starts.extent(0) - 1; }
 };
@@ -82,7 +82,7 @@ inline Index conv_workspace_bytes(Index tokens, Index branches, Index sequences 
 /// 1) or workspace_small (index: the bytes), unless a convolution fits a call.
 template <class Start>
 Status check_conv(const DeviceConv<Start>& conv, Index dilation, Index tokens, Index branches,
-                  Index width, View<const std::byte, 1, DeviceSpace> workspace) noexcept {
+                  Index width, DeviceView<const std::byte, 1> workspace) noexcept {
   const Index taps = conv.weights.extent(0);
   if (taps < 1 || taps > most_conv_taps || dilation < 1) return {Code::invalid_config};
   if (conv.weights.extent(1) != branches) return {Code::shape_mismatch, 0, branches};
@@ -126,13 +126,11 @@ struct OrderTapsBody {
 ///            values for each tap, mostly from a cache. No allocation, can be captured.
 template <KernelDevice Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row,
           class Start>
-ENGRAM_HIDDEN Status fuse(const Dev& device, View<Key, 3, DeviceSpace> keys,
-                          View<Value, 2, DeviceSpace> value, View<Hidden, 3, DeviceSpace> hidden,
-                          View<Updated, 3, DeviceSpace> out, const FusionConfig& config,
-                          const G& gate, const DeviceFusion<Row>& with,
-                          const DeviceConv<Start>& conv, View<float, 2, DeviceSpace> gates,
-                          View<Part, 1, DeviceSpace> parts,
-                          View<std::byte, 1, DeviceSpace> workspace) noexcept {
+ENGRAM_HIDDEN Status fuse(const Dev& device, DeviceView<Key, 3> keys, DeviceView<Value, 2> value,
+                          DeviceView<Hidden, 3> hidden, DeviceView<Updated, 3> out,
+                          const FusionConfig& config, const G& gate, const DeviceFusion<Row>& with,
+                          const DeviceConv<Start>& conv, DeviceView<float, 2> gates,
+                          DeviceView<Part, 1> parts, DeviceView<std::byte, 1> workspace) noexcept {
   using K = std::remove_const_t<Key>;
   using V = std::remove_const_t<Value>;
   static_assert(std::is_same_v<std::remove_const_t<Hidden>, Updated>,

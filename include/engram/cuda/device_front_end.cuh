@@ -47,11 +47,10 @@ class DeviceFrontEnd {
   ///
   /// state  [1] moved on.
   template <class Token, class Row>
-  ENGRAM_HIDDEN Status address(const CudaDevice& device, View<Token, 1, DeviceSpace> tokens,
-                               View<NgramState, 1, DeviceSpace> state,
-                               View<Row, 3, DeviceSpace> rows,
-                               View<const Mark, 1, DeviceSpace> marks = {}) const noexcept {
-    return run(device, View<const std::remove_const_t<Token>, 1, DeviceSpace>(tokens),
+  ENGRAM_HIDDEN Status address(const CudaDevice& device, DeviceView<Token, 1> tokens,
+                               DeviceView<NgramState, 1> state, DeviceView<Row, 3> rows,
+                               DeviceView<const Mark, 1> marks = {}) const noexcept {
+    return run(device, DeviceView<const std::remove_const_t<Token>, 1>(tokens),
                SequenceStarts<std::int32_t>(), 1, state, rows, marks);
   }
 
@@ -60,13 +59,12 @@ class DeviceFrontEnd {
   /// starts  [S + 1] int32 or int64, ascending from 0.
   /// states  [S] moved on.
   template <class Token, class Start, class Row>
-  ENGRAM_HIDDEN Status address_batch(const CudaDevice& device, View<Token, 1, DeviceSpace> tokens,
-                                     View<Start, 1, DeviceSpace> starts,
-                                     View<NgramState, 1, DeviceSpace> states,
-                                     View<Row, 3, DeviceSpace> rows,
-                                     View<const Mark, 1, DeviceSpace> marks = {}) const noexcept {
+  ENGRAM_HIDDEN Status address_batch(const CudaDevice& device, DeviceView<Token, 1> tokens,
+                                     DeviceView<Start, 1> starts, DeviceView<NgramState, 1> states,
+                                     DeviceView<Row, 3> rows,
+                                     DeviceView<const Mark, 1> marks = {}) const noexcept {
     if (starts.extent(0) < 2) return {Code::shape_mismatch, 0, 2};
-    return run(device, View<const std::remove_const_t<Token>, 1, DeviceSpace>(tokens),
+    return run(device, DeviceView<const std::remove_const_t<Token>, 1>(tokens),
                SequenceStarts<std::remove_const_t<Start>>{starts.for_body()}, starts.extent(0) - 1,
                states, rows, marks);
   }
@@ -77,15 +75,14 @@ class DeviceFrontEnd {
   /// root         [1] unchanged.
   /// node_states  [T] written: the state behind each token.
   template <class Token, class Parent, class Row>
-  ENGRAM_HIDDEN Status address_tree(const CudaDevice& device, View<Token, 1, DeviceSpace> tokens,
-                                    View<Parent, 1, DeviceSpace> parents,
-                                    View<const NgramState, 1, DeviceSpace> root,
-                                    View<NgramState, 1, DeviceSpace> node_states,
-                                    View<Row, 3, DeviceSpace> rows,
-                                    View<const Mark, 1, DeviceSpace> marks = {}) const noexcept {
+  ENGRAM_HIDDEN Status address_tree(const CudaDevice& device, DeviceView<Token, 1> tokens,
+                                    DeviceView<Parent, 1> parents,
+                                    DeviceView<const NgramState, 1> root,
+                                    DeviceView<NgramState, 1> node_states, DeviceView<Row, 3> rows,
+                                    DeviceView<const Mark, 1> marks = {}) const noexcept {
     using Id = std::remove_const_t<Token>;
     using Above = std::remove_const_t<Parent>;
-    const View<const Id, 1, DeviceSpace> ids = tokens;
+    const DeviceView<const Id, 1> ids = tokens;
     if (Status s = check(ids, marks, rows); !s.ok()) return s;
     const Index count = tokens.extent(0);
     if (parents.extent(0) != count || node_states.extent(0) != count)
@@ -106,10 +103,10 @@ class DeviceFrontEnd {
   explicit DeviceFrontEnd(SuffixNgrams<Boundary> extractor) : extractor_(extractor) {}
 
   template <class Token, class Start, class Row>
-  ENGRAM_HIDDEN Status run(const CudaDevice& device, View<const Token, 1, DeviceSpace> tokens,
+  ENGRAM_HIDDEN Status run(const CudaDevice& device, DeviceView<const Token, 1> tokens,
                            const SequenceStarts<Start>& in, Index sequences,
-                           View<NgramState, 1, DeviceSpace> states, View<Row, 3, DeviceSpace> rows,
-                           View<const Mark, 1, DeviceSpace> marks) const noexcept {
+                           DeviceView<NgramState, 1> states, DeviceView<Row, 3> rows,
+                           DeviceView<const Mark, 1> marks) const noexcept {
     if (Status s = check(tokens, marks, rows); !s.ok()) return s;
     if (states.extent(0) != sequences) return {Code::shape_mismatch, 0, sequences};
     const TokenReader<Boundary, Token> reader = reader_of(tokens, marks);
@@ -123,8 +120,8 @@ class DeviceFrontEnd {
   }
 
   template <class Token, class Row>
-  Status check(View<const Token, 1, DeviceSpace> tokens, View<const Mark, 1, DeviceSpace> marks,
-               View<Row, 3, DeviceSpace> rows) const noexcept {
+  Status check(DeviceView<const Token, 1> tokens, DeviceView<const Mark, 1> marks,
+               DeviceView<Row, 3> rows) const noexcept {
     const Index count = tokens.extent(0);
     if (marks.size() != 0 && marks.extent(0) != count) return {Code::shape_mismatch, 0, count};
     const Index expected[3] = {count, tables_.layers, tables_.columns};
@@ -134,8 +131,8 @@ class DeviceFrontEnd {
     return {};
   }
   template <class Token>
-  TokenReader<Boundary, Token> reader_of(View<const Token, 1, DeviceSpace> tokens,
-                                         View<const Mark, 1, DeviceSpace> marks) const noexcept {
+  TokenReader<Boundary, Token> reader_of(DeviceView<const Token, 1> tokens,
+                                         DeviceView<const Mark, 1> marks) const noexcept {
     return {tokens.for_body(), marks.for_body(), canonical_, vocab_size_, extractor_};
   }
 

@@ -12,9 +12,9 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// FusionWeights in the GPU's memory.
 struct DeviceFusionWeights {
-  View<const float, 2, DeviceSpace> gain;       ///< [G, D] (multiply_gains), or empty: 1
-  View<const float, 2, DeviceSpace> conv_gain;  ///< [G, D], or empty: 1
-  View<const float, 3, DeviceSpace> conv;  ///< [taps, G, D] (transpose_conv); empty: no convolution
+  DeviceView<const float, 2> gain;       ///< [G, D] (multiply_gains), or empty: 1
+  DeviceView<const float, 2> conv_gain;  ///< [G, D], or empty: 1
+  DeviceView<const float, 3> conv;       ///< [taps, G, D] (transpose_conv); empty: no convolution
 };
 
 /// FusionOptions in the GPU's memory. An empty view is left out.
@@ -22,13 +22,13 @@ struct DeviceFusionWeights {
 /// Start: int32 or int64.
 template <class Start = std::int32_t>
 struct DeviceFusionOptions {
-  View<const Mark, 1, DeviceSpace> marks;             ///< [T] dead and padding pass through
-  View<const float, 1, DeviceSpace> scale;            ///< [T] factor of each token's gates
-  View<const Start, 1, DeviceSpace> sequence_starts;  ///< [S + 1]; empty: one sequence
-  View<float, 2, DeviceSpace> conv_state;  ///< [S, conv_state_size], needed with a convolution
-  View<float, 2, DeviceSpace> scores;      ///< [T, G] written: the score before the gate
-  View<float, 2, DeviceSpace> gates;       ///< [T, G] written: the factor of the value
-  View<float, 2, DeviceSpace> norms;       ///< [T, G] written: norm of what was added
+  DeviceView<const Mark, 1> marks;             ///< [T] dead and padding pass through
+  DeviceView<const float, 1> scale;            ///< [T] factor of each token's gates
+  DeviceView<const Start, 1> sequence_starts;  ///< [S + 1]; empty: one sequence
+  DeviceView<float, 2> conv_state;             ///< [S, conv_state_size], needed with a convolution
+  DeviceView<float, 2> scores;                 ///< [T, G] written: the score before the gate
+  DeviceView<float, 2> gates;                  ///< [T, G] written: the factor of the value
+  DeviceView<float, 2> norms;                  ///< [T, G] written: norm of what was added
 
   Index sequences() const noexcept {
     return sequence_starts.extent(0) == 0 ? 1 : sequence_starts.extent(0) - 1;
@@ -38,8 +38,7 @@ struct DeviceFusionOptions {
 /// Calls the gather() of a table's own header, which within DeviceLayer its member gather() hides.
 template <KernelDevice Dev, class TableType, class Row, class Out>
 ENGRAM_HIDDEN Status gather_from(const Dev& device, const TableType& table,
-                                 View<const Row, 2, DeviceSpace> rows,
-                                 View<Out, 2, DeviceSpace> out) noexcept {
+                                 DeviceView<const Row, 2> rows, DeviceView<Out, 2> out) noexcept {
   return gather(device, table, rows, out);
 }
 
@@ -122,11 +121,11 @@ class DeviceLayer {
 
   /// Rows to elements, for apply(): on another stream, when the tokens are known.
   template <KernelDevice Dev, class Row>
-  ENGRAM_HIDDEN Status gather(const Dev& device, View<Row, 2, DeviceSpace> rows,
-                              View<In, 2, DeviceSpace> e) const noexcept {
+  ENGRAM_HIDDEN Status gather(const Dev& device, DeviceView<Row, 2> rows,
+                              DeviceView<In, 2> e) const noexcept {
     if (e.extent(1) != projection_->input_width())
       return {Code::shape_mismatch, 0, projection_->input_width()};
-    const View<const std::remove_const_t<Row>, 2, DeviceSpace> ids = rows;
+    const DeviceView<const std::remove_const_t<Row>, 2> ids = rows;
     return engram::gather_from(device, *table_, ids, e);
   }
 
@@ -135,10 +134,9 @@ class DeviceLayer {
   ///
   /// rows  of the elements, or empty: every token has rows.
   template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start = std::int32_t>
-  ENGRAM_HIDDEN Status apply(const Dev& device, View<In, 2, DeviceSpace> e,
-                             View<Row, 2, DeviceSpace> rows, View<Hidden, 3, DeviceSpace> hidden,
-                             View<Updated, 3, DeviceSpace> out,
-                             View<std::byte, 1, DeviceSpace> workspace,
+  ENGRAM_HIDDEN Status apply(const Dev& device, DeviceView<In, 2> e, DeviceView<Row, 2> rows,
+                             DeviceView<Hidden, 3> hidden, DeviceView<Updated, 3> out,
+                             DeviceView<std::byte, 1> workspace,
                              const DeviceFusionOptions<Start>& options = {}) const noexcept {
     const Arrays<Row, Start> arrays = arrays_of(rows, hidden.extent(0), workspace, options);
     if (Status s = check_call(arrays, hidden, out, workspace, options); !s.ok()) return s;
@@ -150,10 +148,9 @@ class DeviceLayer {
 
   /// Everything: rows to the new hidden state.
   template <KernelDevice Dev, class Row, class Hidden, class Updated, class Start = std::int32_t>
-  ENGRAM_HIDDEN Status forward(const Dev& device, View<Row, 2, DeviceSpace> rows,
-                               View<Hidden, 3, DeviceSpace> hidden,
-                               View<Updated, 3, DeviceSpace> out,
-                               View<std::byte, 1, DeviceSpace> workspace,
+  ENGRAM_HIDDEN Status forward(const Dev& device, DeviceView<Row, 2> rows,
+                               DeviceView<Hidden, 3> hidden, DeviceView<Updated, 3> out,
+                               DeviceView<std::byte, 1> workspace,
                                const DeviceFusionOptions<Start>& options = {}) const noexcept {
     const Arrays<Row, Start> arrays = arrays_of(rows, hidden.extent(0), workspace, options);
     if (Status s = check_call(arrays, hidden, out, workspace, options); !s.ok()) return s;
@@ -163,18 +160,15 @@ class DeviceLayer {
   }
 
  private:
-  template <class E, int Rank>
-  using Seen = View<E, Rank, DeviceSpace>;
-
   /// What the steps of a call take: pieces of the workspace, and the caller's arrays as fuse() has
   /// them.
   template <class Row, class Start>
   struct Arrays {
-    Seen<In, 2> e;
-    Seen<Out, 3> segments;
-    Seen<float, 2> gates;
-    Seen<Part, 1> parts;
-    Seen<std::byte, 1> projection, conv_workspace;
+    DeviceView<In, 2> e;
+    DeviceView<Out, 3> segments;
+    DeviceView<float, 2> gates;
+    DeviceView<Part, 1> parts;
+    DeviceView<std::byte, 1> projection, conv_workspace;
     DeviceFusion<std::remove_const_t<Row>> with;
     DeviceConv<Start> conv;
   };
@@ -185,20 +179,22 @@ class DeviceLayer {
   }
   /// Views of null where the workspace is too small; check_call() then refuses the call.
   template <class Row, class Start>
-  Arrays<Row, Start> arrays_of(Seen<Row, 2> rows, Index tokens, Seen<std::byte, 1> workspace,
+  Arrays<Row, Start> arrays_of(DeviceView<Row, 2> rows, Index tokens,
+                               DeviceView<std::byte, 1> workspace,
                                const DeviceFusionOptions<Start>& o) const noexcept {
     Workspace memory(workspace.for_body());
     Arrays<Row, Start> arrays;
     const Index inputs = projection_->input_width(), conv = conv_bytes(tokens, o.sequences());
-    arrays.e = Seen<In, 2>(memory.take<In>(tokens * inputs), tokens, inputs);
+    arrays.e = DeviceView<In, 2>(memory.take<In>(tokens * inputs), tokens, inputs);
     arrays.segments =
-        Seen<Out, 3>(memory.take<Out>(tokens * outputs()), tokens, branches() + 1, width());
-    arrays.gates = Seen<float, 2>(memory.take<float>(tokens * branches()), tokens, branches());
+        DeviceView<Out, 3>(memory.take<Out>(tokens * outputs()), tokens, branches() + 1, width());
+    arrays.gates =
+        DeviceView<float, 2>(memory.take<float>(tokens * branches()), tokens, branches());
     if (o.gates.size() != 0) arrays.gates = o.gates;
-    arrays.parts = Seen<Part, 1>(memory.take<Part>(tokens), tokens);
+    arrays.parts = DeviceView<Part, 1>(memory.take<Part>(tokens), tokens);
     const Index products = projection_->workspace_bytes();
-    arrays.projection = Seen<std::byte, 1>(memory.take<std::byte>(products), products);
-    arrays.conv_workspace = Seen<std::byte, 1>(memory.take<std::byte>(conv), conv);
+    arrays.projection = DeviceView<std::byte, 1>(memory.take<std::byte>(products), products);
+    arrays.conv_workspace = DeviceView<std::byte, 1>(memory.take<std::byte>(conv), conv);
     arrays.with.gain = weights_.gain;
     arrays.with.marks = o.marks;
     arrays.with.scale = o.scale;
@@ -213,8 +209,8 @@ class DeviceLayer {
   }
 
   template <class Row, class Start, class Hidden, class Updated>
-  Status check_call(const Arrays<Row, Start>& arrays, Seen<Hidden, 3> hidden, Seen<Updated, 3> out,
-                    Seen<std::byte, 1> workspace,
+  Status check_call(const Arrays<Row, Start>& arrays, DeviceView<Hidden, 3> hidden,
+                    DeviceView<Updated, 3> out, DeviceView<std::byte, 1> workspace,
                     const DeviceFusionOptions<Start>& o) const noexcept {
     const Index tokens = hidden.extent(0), needed = workspace_bytes(tokens, o.sequences());
     if (hidden.extent(1) != branches()) return {Code::shape_mismatch, 0, branches()};
@@ -228,8 +224,8 @@ class DeviceLayer {
   }
 
   template <KernelDevice Dev, class Row, class Start, class Hidden, class Updated>
-  ENGRAM_HIDDEN Status update(const Dev& device, Seen<In, 2> e, Seen<Hidden, 3> hidden,
-                              Seen<Updated, 3> out,
+  ENGRAM_HIDDEN Status update(const Dev& device, DeviceView<In, 2> e, DeviceView<Hidden, 3> hidden,
+                              DeviceView<Updated, 3> out,
                               const Arrays<Row, Start>& arrays) const noexcept {
     static_assert(
         requires {

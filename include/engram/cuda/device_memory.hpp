@@ -32,9 +32,7 @@ class DeviceMemory {
 
   std::byte* data() const noexcept { return data_; }
   Index size() const noexcept { return bytes_; }
-  View<std::byte, 1, DeviceSpace> view() const noexcept {
-    return View<std::byte, 1, DeviceSpace>(data_, bytes_);
-  }
+  DeviceView<std::byte, 1> view() const noexcept { return DeviceView<std::byte, 1>(data_, bytes_); }
 
  private:
   DeviceMemory(std::byte* data, Index bytes) : data_(data), bytes_(bytes) {}

@@ -7,15 +7,16 @@
 #include <engram/core/scalar.hpp>
 #include <engram/core/view.hpp>
 #include <engram/cuda/kernel_device.hpp>
+#include <engram/gating/segments.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
 /// One sentence for each operation that P lacks. Besides what is checked here, a projection on a
 /// GPU has
 ///
-///   Status project(device, View<input_type, 2, DeviceSpace> e,
-///                  View<output_type, 3, DeviceSpace> segments,
-///                  View<std::byte, 1, DeviceSpace> workspace) const noexcept
+///   Status project(device, DeviceView<input_type, 2> e,
+///                  DeviceView<output_type, 3> segments,
+///                  DeviceView<std::byte, 1> workspace) const noexcept
 ///
 /// which launches on the device's stream: rows e [T, M] to segments [T, G + 1, D], the keys of the
 /// branches and then the value. It may rewrite e, also where it fails; segments only where it does
@@ -42,6 +43,28 @@ constexpr bool check_device_projection() {
       },
       "engram: a projection on a GPU needs 'Index workspace_bytes() const', for any call");
   return true;
+}
+
+/// The letters of a projection.
+struct ProjectionShape {
+  Index inputs = 0;    ///< M
+  Index width = 0;     ///< D
+  Index branches = 0;  ///< G
+};
+
+/// shape_mismatch (index: the extent or stride expected) unless rows e [T, M] and dense segments
+/// [T, G + 1, D] are of a projection's shape.
+template <class In, class Out>
+Status check_projection_call(const ProjectionShape& shape, DeviceView<const In, 2> e,
+                             DeviceView<Out, 3> segments) noexcept {
+  const auto differs = [](Index expected) { return Status{Code::shape_mismatch, 0, expected}; };
+  if (e.extent(1) != shape.inputs) return differs(shape.inputs);
+  if (segments.extent(0) != e.extent(0)) return differs(e.extent(0));
+  if (segments.extent(1) != shape.branches + 1) return differs(shape.branches + 1);
+  if (segments.extent(2) != shape.width || segments.stride(1) != shape.width)
+    return differs(shape.width);
+  const Index token = (shape.branches + 1) * shape.width;
+  return segments.stride(0) == token ? Status{} : differs(token);
 }
 
 /// One output of one token; item t * N + n. The order of ReferenceProductBody: sums in float, lane
@@ -82,9 +105,8 @@ class DeviceReferenceProjection {
   /// bias    [(G + 1) D], or empty.
   ///
   /// Fails with shape_mismatch.
-  static Result<DeviceReferenceProjection> make(View<const W, 2, DeviceSpace> weight,
-                                                View<const float, 1, DeviceSpace> bias,
-                                                Index branches) {
+  static Result<DeviceReferenceProjection> make(DeviceView<const W, 2> weight,
+                                                DeviceView<const float, 1> bias, Index branches) {
     const Index outputs = weight.extent(0);
     if (branches < 1 || outputs < 1 || weight.extent(1) < 1 || outputs % (branches + 1) != 0)
       return fail(Code::shape_mismatch, {"projection: weights [", outputs, ", ", weight.extent(1),
@@ -110,16 +132,12 @@ class DeviceReferenceProjection {
   /// Status    shape_mismatch (index: the extent or stride expected); then nothing was launched.
   /// Cost      one launch, which reads the weights once for each token. Can be captured.
   template <KernelDevice Dev>
-  ENGRAM_HIDDEN Status project(const Dev& device, View<const In, 2, DeviceSpace> e,
-                               View<Out, 3, DeviceSpace> segments,
-                               View<std::byte, 1, DeviceSpace> = {}) const noexcept {
+  ENGRAM_HIDDEN Status project(const Dev& device, DeviceView<const In, 2> e,
+                               DeviceView<Out, 3> segments,
+                               DeviceView<std::byte, 1> = {}) const noexcept {
+    const ProjectionShape shape{input_width(), output_width(), branches_};
+    if (Status s = check_projection_call(shape, e, segments); !s.ok()) return s;
     const Index tokens = e.extent(0), outputs = weight_.extent(0);
-    if (e.extent(1) != input_width()) return {Code::shape_mismatch, 0, input_width()};
-    const Index expected[3] = {tokens, branches_ + 1, output_width()};
-    for (int r = 0; r < 3; ++r)
-      if (segments.extent(r) != expected[r]) return {Code::shape_mismatch, 0, expected[r]};
-    if (segments.stride(0) != outputs) return {Code::shape_mismatch, 0, outputs};
-    if (segments.stride(1) != output_width()) return {Code::shape_mismatch, 0, output_width()};
     device.for_items(tokens * outputs,
                      OutputBody<W, In, Out>{e.for_body(), weight_.for_body(), bias_.for_body(),
                                             View<Out, 2>(segments.data(), tokens, outputs)});
@@ -127,12 +145,12 @@ class DeviceReferenceProjection {
   }
 
  private:
-  DeviceReferenceProjection(View<const W, 2, DeviceSpace> weight,
-                            View<const float, 1, DeviceSpace> bias, Index branches)
+  DeviceReferenceProjection(DeviceView<const W, 2> weight, DeviceView<const float, 1> bias,
+                            Index branches)
       : weight_(weight), bias_(bias), branches_(branches) {}
 
-  View<const W, 2, DeviceSpace> weight_;
-  View<const float, 1, DeviceSpace> bias_;
+  DeviceView<const W, 2> weight_;
+  DeviceView<const float, 1> bias_;
   Index branches_;
 };
 

@@ -7,8 +7,10 @@
 
 #include <engram/cuda/device_memory.hpp>
 #include <engram/cuda/pack_rows.hpp>
-#include <engram/storage/host_store.hpp>
+#include <engram/storage/row_shape.hpp>
 #include <engram/storage/sigbus_guard.hpp>
+#include <engram/storage/store.hpp>
+#include <engram/storage/strided_rows.hpp>
 
 #include <algorithm>
 #include <optional>
@@ -70,13 +72,12 @@ static_assert(check_mutable_store<DeviceStore>());
 
 inline Result<DeviceStore> DeviceStore::make(Index num_rows, Index row_bytes, Index scale_bytes,
                                              Index stride) {
-  const bool fits = row_bytes > 0 && scale_bytes >= 0 && row_bytes < INT64_MAX - 64 - scale_bytes;
-  if (stride == 0 && fits) stride = device_stride(row_bytes + scale_bytes);
-  const Result<Index> step = host_store_stride(num_rows, row_bytes, scale_bytes, stride);
+  const RowShape shape{num_rows, row_bytes, scale_bytes};
+  const Result<Index> step = row_stride("device store", shape, stride, device_stride);
   if (!step.ok()) return step.failure();
   Result<DeviceMemory> memory = DeviceMemory::make(num_rows * step.value());
   if (!memory.ok()) return memory.failure();
-  return DeviceStore(std::move(memory.value()), {num_rows, row_bytes, scale_bytes}, step.value());
+  return DeviceStore(std::move(memory.value()), shape, step.value());
 }
 
 /// Packs rows of `from` and copies them to `to` on the GPU, piece after piece: while one is on its

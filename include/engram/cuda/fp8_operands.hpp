@@ -53,9 +53,9 @@ struct QuantiseBlockBody {
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
 /// Cost    one launch, which writes 2 N M bytes. No allocation, can be captured.
 template <KernelDevice Dev>
-ENGRAM_HIDDEN Status decode_weights(const Dev& device, View<const E4m3, 2, DeviceSpace> codes,
-                                    View<const E8m0, 2, DeviceSpace> scales,
-                                    View<Bf16, 2, DeviceSpace> out) noexcept {
+ENGRAM_HIDDEN Status decode_weights(const Dev& device, DeviceView<const E4m3, 2> codes,
+                                    DeviceView<const E8m0, 2> scales,
+                                    DeviceView<Bf16, 2> out) noexcept {
   const Index outputs = codes.extent(0), inputs = codes.extent(1);
   if (inputs % 32 != 0) return {Code::shape_mismatch, 0, inputs / 32 * 32};
   if (scales.extent(0) != (outputs + 31) / 32)
@@ -78,7 +78,7 @@ ENGRAM_HIDDEN Status decode_weights(const Dev& device, View<const E4m3, 2, Devic
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
 /// Cost    one launch, one read and write of e. No allocation, can be captured.
 template <KernelDevice Dev>
-ENGRAM_HIDDEN Status quantise_rows(const Dev& device, View<Bf16, 2, DeviceSpace> e) noexcept {
+ENGRAM_HIDDEN Status quantise_rows(const Dev& device, DeviceView<Bf16, 2> e) noexcept {
   if (e.extent(1) % 32 != 0) return {Code::shape_mismatch, 0, e.extent(1) / 32 * 32};
   device.for_items(e.extent(0) * (e.extent(1) / 32), QuantiseBlockBody{e.for_body()});
   return {};
@@ -105,9 +105,9 @@ class QuantisedProjection {
   /// As the projection's; e becomes what quantise_rows() makes of it, also where the product is
   /// refused.
   template <KernelDevice Dev>
-  ENGRAM_HIDDEN Status project(const Dev& device, View<Bf16, 2, DeviceSpace> e,
-                               View<output_type, 3, DeviceSpace> segments,
-                               View<std::byte, 1, DeviceSpace> workspace) const noexcept {
+  ENGRAM_HIDDEN Status project(const Dev& device, DeviceView<Bf16, 2> e,
+                               DeviceView<output_type, 3> segments,
+                               DeviceView<std::byte, 1> workspace) const noexcept {
     if (Status s = quantise_rows(device, e); !s.ok()) return s;
     return products_->project(device, e, segments, workspace);
   }

@@ -30,12 +30,11 @@ ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block, Hold <= 5 ? 
 ///         rows begin at multiples of 16 bytes and have at most 16 KiB; else two launches, and
 ///         hidden read twice. No allocation, can be captured.
 template <Gate G, class Key, class Value, class Hidden, class Updated, class Row>
-ENGRAM_HIDDEN Status fuse(const CudaDevice& device, View<Key, 3, DeviceSpace> keys,
-                          View<Value, 2, DeviceSpace> value, View<Hidden, 3, DeviceSpace> hidden,
-                          View<Updated, 3, DeviceSpace> out, const FusionConfig& config,
-                          const G& gate, const DeviceFusion<Row>& with,
-                          View<float, 2, DeviceSpace> gates,
-                          View<Part, 1, DeviceSpace> parts) noexcept {
+ENGRAM_HIDDEN Status fuse(const CudaDevice& device, DeviceView<Key, 3> keys,
+                          DeviceView<Value, 2> value, DeviceView<Hidden, 3> hidden,
+                          DeviceView<Updated, 3> out, const FusionConfig& config, const G& gate,
+                          const DeviceFusion<Row>& with, DeviceView<float, 2> gates,
+                          DeviceView<Part, 1> parts) noexcept {
   using K = std::remove_const_t<Key>;
   using V = std::remove_const_t<Value>;
   static_assert(std::is_same_v<std::remove_const_t<Hidden>, Updated>,

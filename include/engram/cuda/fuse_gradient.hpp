@@ -13,11 +13,11 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// Where the gradients of a call go; memory of the GPU. An empty view of a weight is left out.
 struct DeviceFuseGradients {
-  View<float, 3, DeviceSpace> segments;   ///< [T, G + 1, D] written: of the keys, then of the value
-  View<float, 3, DeviceSpace> to_hidden;  ///< [T, G, D] written; may be the gradient of `out`
-  View<float, 2, DeviceSpace> gain;       ///< [G, D] added to
-  View<float, 2, DeviceSpace> conv_gain;  ///< [G, D] added to; empty without a convolution
-  View<float, 3, DeviceSpace> conv;       ///< [taps, G, D] added to; empty without one
+  DeviceView<float, 3> segments;   ///< [T, G + 1, D] written: of the keys, then of the value
+  DeviceView<float, 3> to_hidden;  ///< [T, G, D] written; may be the gradient of `out`
+  DeviceView<float, 2> gain;       ///< [G, D] added to
+  DeviceView<float, 2> conv_gain;  ///< [G, D] added to; empty without a convolution
+  DeviceView<float, 3> conv;       ///< [taps, G, D] added to; empty without one
 };
 
 /// What backward computes on its way, in the caller's workspace.
@@ -57,7 +57,7 @@ inline Index fuse_backward_workspace_bytes(Index tokens, Index branches, Index w
 }
 
 /// shape_mismatch (index: the extent expected) unless a call's gradients fit its streams.
-inline Status check_fuse_gradients(View<const float, 3, DeviceSpace> updated,
+inline Status check_fuse_gradients(DeviceView<const float, 3> updated,
                                    const DeviceFuseGradients& to, Index taps, Index tokens,
                                    Index branches, Index width) noexcept {
   const Index streams[3] = {tokens, branches, width};
@@ -67,7 +67,7 @@ inline Status check_fuse_gradients(View<const float, 3, DeviceSpace> updated,
     if (updated.extent(r) != streams[r] || to.to_hidden.extent(r) != streams[r])
       return {Code::shape_mismatch, 0, streams[r]};
   }
-  for (const View<float, 2, DeviceSpace>& of_gain : {to.gain, to.conv_gain})
+  for (const DeviceView<float, 2>& of_gain : {to.gain, to.conv_gain})
     for (int r = 0; r < 2; ++r)
       if (of_gain.size() != 0 && of_gain.extent(r) != streams[r + 1])
         return {Code::shape_mismatch, 0, streams[r + 1]};
@@ -96,17 +96,13 @@ inline Status check_fuse_gradients(View<const float, 3, DeviceSpace> updated,
 /// Cost            up to seven launches; no allocation, can be captured.
 template <KernelDevice Dev, DifferentiableGate G, class Key, class Value, class Hidden, class Row,
           class Start>
-ENGRAM_HIDDEN Status fuse_backward(const Dev& device, View<Key, 3, DeviceSpace> keys,
-                                   View<Value, 2, DeviceSpace> value,
-                                   View<Hidden, 3, DeviceSpace> hidden,
-                                   std::type_identity_t<View<const float, 3, DeviceSpace>> updated,
-                                   const FusionConfig& config, const G& gate,
-                                   const DeviceFusion<Row>& with, const DeviceConv<Start>& conv,
-                                   std::type_identity_t<View<const float, 2, DeviceSpace>> gates,
-                                   std::type_identity_t<View<const Part, 1, DeviceSpace>> parts,
-                                   View<std::byte, 1, DeviceSpace> conv_workspace,
-                                   const DeviceFuseGradients& to,
-                                   View<std::byte, 1, DeviceSpace> workspace) noexcept {
+ENGRAM_HIDDEN Status fuse_backward(
+    const Dev& device, DeviceView<Key, 3> keys, DeviceView<Value, 2> value,
+    DeviceView<Hidden, 3> hidden, std::type_identity_t<DeviceView<const float, 3>> updated,
+    const FusionConfig& config, const G& gate, const DeviceFusion<Row>& with,
+    const DeviceConv<Start>& conv, std::type_identity_t<DeviceView<const float, 2>> gates,
+    std::type_identity_t<DeviceView<const Part, 1>> parts, DeviceView<std::byte, 1> conv_workspace,
+    const DeviceFuseGradients& to, DeviceView<std::byte, 1> workspace) noexcept {
   using K = std::remove_const_t<Key>;
   using V = std::remove_const_t<Value>;
   using H = std::remove_const_t<Hidden>;

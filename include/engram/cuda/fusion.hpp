@@ -14,12 +14,12 @@ ENGRAM_BEGIN_NAMESPACE
 /// Row: of the row ids, int32 or int64.
 template <class Row = std::int32_t>
 struct DeviceFusion {
-  View<const float, 2, DeviceSpace> gain;   ///< [G, D] query gain times key gain (multiply_gains)
-  View<const Mark, 1, DeviceSpace> marks;   ///< [T] dead and padding positions pass through
-  View<const float, 1, DeviceSpace> scale;  ///< [T] factor of each token's gates; 0 knocks it out
-  View<const Row, 2, DeviceSpace> rows;     ///< [T, H] tokens with row -1 pass through
-  View<float, 2, DeviceSpace> scores;       ///< [T, G] written: the score before the gate
-  View<float, 2, DeviceSpace> norms;        ///< [T, G] written: norm of what was added
+  DeviceView<const float, 2> gain;   ///< [G, D] query gain times key gain (multiply_gains)
+  DeviceView<const Mark, 1> marks;   ///< [T] dead and padding positions pass through
+  DeviceView<const float, 1> scale;  ///< [T] factor of each token's gates; 0 knocks it out
+  DeviceView<const Row, 2> rows;     ///< [T, H] tokens with row -1 pass through
+  DeviceView<float, 2> scores;       ///< [T, G] written: the score before the gate
+  DeviceView<float, 2> norms;        ///< [T, G] written: norm of what was added
 };
 
 /// The parts of 32 tokens.
@@ -62,10 +62,10 @@ struct ScoreAndUpdateBody {
 /// shape_mismatch (index: the extent expected, or the stride where a call is in place) unless all
 /// arrays of a call fit together.
 template <class Key, class Value, class Hidden, class Updated, class Row>
-Status check_fusion(View<Key, 3, DeviceSpace> keys, View<Value, 2, DeviceSpace> value,
-                    View<Hidden, 3, DeviceSpace> hidden, View<Updated, 3, DeviceSpace> out,
-                    const DeviceFusion<Row>& with, View<const float, 2, DeviceSpace> gates,
-                    View<const Part, 1, DeviceSpace> parts) noexcept {
+Status check_fusion(DeviceView<Key, 3> keys, DeviceView<Value, 2> value,
+                    DeviceView<Hidden, 3> hidden, DeviceView<Updated, 3> out,
+                    const DeviceFusion<Row>& with, DeviceView<const float, 2> gates,
+                    DeviceView<const Part, 1> parts) noexcept {
   const Index tokens = hidden.extent(0), branches = hidden.extent(1), width = hidden.extent(2);
   for (int r = 0; r < 3; ++r)
     if (keys.extent(r) != hidden.extent(r) || out.extent(r) != hidden.extent(r))
@@ -93,13 +93,11 @@ Status check_fusion(View<Key, 3, DeviceSpace> keys, View<Value, 2, DeviceSpace> 
 /// fuse() of arguments that check_fusion() has let pass, in two launches: for any types and
 /// strides.
 template <KernelDevice Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row>
-ENGRAM_HIDDEN void fuse_by_warps(const Dev& device, View<Key, 3, DeviceSpace> keys,
-                                 View<Value, 2, DeviceSpace> value,
-                                 View<Hidden, 3, DeviceSpace> hidden,
-                                 View<Updated, 3, DeviceSpace> out, const FusionConfig& config,
+ENGRAM_HIDDEN void fuse_by_warps(const Dev& device, DeviceView<Key, 3> keys,
+                                 DeviceView<Value, 2> value, DeviceView<Hidden, 3> hidden,
+                                 DeviceView<Updated, 3> out, const FusionConfig& config,
                                  const G& gate, const DeviceFusion<Row>& with,
-                                 View<float, 2, DeviceSpace> gates,
-                                 View<Part, 1, DeviceSpace> parts) noexcept {
+                                 DeviceView<float, 2> gates, DeviceView<Part, 1> parts) noexcept {
   using K = std::remove_const_t<Key>;
   using V = std::remove_const_t<Value>;
   device.for_items(PartsBody<Row>::items(parts.extent(0)),

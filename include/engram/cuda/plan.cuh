@@ -99,12 +99,12 @@ class RowPlanner {
   /// Cost       a sort of 8-byte numbers on the bits that rows of this table have, two scans, four
   ///            launches. No allocation, can be captured.
   template <class Row>
-  ENGRAM_HIDDEN Status plan(const CudaDevice& device, View<Row, 2, DeviceSpace> rows,
-                            Index num_rows, View<std::remove_const_t<Row>, 1, DeviceSpace> unique,
-                            View<std::int32_t, 1, DeviceSpace> scatter,
+  ENGRAM_HIDDEN Status plan(const CudaDevice& device, DeviceView<Row, 2> rows, Index num_rows,
+                            DeviceView<std::remove_const_t<Row>, 1> unique,
+                            DeviceView<std::int32_t, 1> scatter,
                             DeviceRowPlan<std::remove_const_t<Row>>& made,
-                            View<std::byte, 1, DeviceSpace> workspace) const noexcept {
-    const View<const std::remove_const_t<Row>, 2, DeviceSpace> ids = rows;
+                            DeviceView<std::byte, 1> workspace) const noexcept {
+    const DeviceView<const std::remove_const_t<Row>, 2> ids = rows;
     if (Status s = check_row_plan(ids, num_rows, unique, scatter); !s.ok()) return s;
     if (ids.size() > most_) return {Code::unsupported, 0, ids.size()};
     if (workspace.size() < workspace_bytes()) return {Code::workspace_small, 0, workspace_bytes()};

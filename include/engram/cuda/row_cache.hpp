@@ -4,9 +4,9 @@
 // Rows of a table that is larger than the GPU's memory, kept there once they were read: a few rows
 // of a text's n-grams are most of what it asks for. cached_gather.cuh reads through it.
 
-#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/device_memory.hpp>
 #include <engram/cuda/row_slots.hpp>
-#include <engram/storage/row_extent.hpp>
+#include <engram/storage/row_shape.hpp>
 
 #include <algorithm>
 
@@ -77,13 +77,13 @@ class RowCache {
 
 inline Result<RowCache> RowCache::make(const RowShape& shape, Index bytes) {
   const Index codes = shape.row_bytes, scales = shape.scale_bytes;
-  if (Result<Index> s = host_store_stride(shape.num_rows, codes, scales, 0); !s.ok())
-    return s.failure();
+  const Result<Index> step = row_stride("row cache", shape, 0, device_stride);
+  if (!step.ok()) return step.failure();
   if (shape.num_rows > SlotWord::most_rows)
     return fail(Code::invalid_config,
                 {"row cache: ", shape.num_rows, " rows, expected at most ", SlotWord::most_rows});
   constexpr Index ways = RowSlots::ways;
-  const Index stride = device_stride(codes + scales);
+  const Index stride = step.value();
   const Index each = stride + Index{sizeof(SlotWord)};
   if (each > (INT64_MAX - head_bytes) / ways)
     return fail(Code::invalid_config,

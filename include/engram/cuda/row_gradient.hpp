@@ -97,9 +97,9 @@ struct AddAndUpdateBody {
 
 /// shape_mismatch (index: the extent expected) or workspace_small, unless gradients fit a plan.
 template <class Row>
-Status check_row_sums(const DeviceRowPlan<Row>& plan, View<const float, 2, DeviceSpace> gradients,
-                      View<const float, 2, DeviceSpace> sums,
-                      View<const std::byte, 1, DeviceSpace> workspace) noexcept {
+Status check_row_sums(const DeviceRowPlan<Row>& plan, DeviceView<const float, 2> gradients,
+                      DeviceView<const float, 2> sums,
+                      DeviceView<const std::byte, 1> workspace) noexcept {
   const Index count = plan.most(), width = sums.extent(1);
   if (plan.columns < 1) return {Code::shape_mismatch, 0, 1};
   if (gradients.extent(0) != count / plan.columns)
@@ -121,10 +121,10 @@ Status check_row_sums(const DeviceRowPlan<Row>& plan, View<const float, 2, Devic
 /// Cost        three launches; one read of the gradients in the order of their rows. The bits are
 ///             the CPU's, whatever the grid, but those of a NaN. No allocation, can be captured.
 template <KernelDevice Dev, class Row>
-ENGRAM_HIDDEN Status reduce_row_gradients(
-    const Dev& device, const DeviceRowPlan<Row>& plan,
-    std::type_identity_t<View<const float, 2, DeviceSpace>> gradients,
-    View<float, 2, DeviceSpace> sums, View<std::byte, 1, DeviceSpace> workspace) noexcept {
+ENGRAM_HIDDEN Status
+reduce_row_gradients(const Dev& device, const DeviceRowPlan<Row>& plan,
+                     std::type_identity_t<DeviceView<const float, 2>> gradients,
+                     DeviceView<float, 2> sums, DeviceView<std::byte, 1> workspace) noexcept {
   if (Status s = check_row_sums(plan, gradients, sums, workspace); !s.ok()) return s;
   float* const partials =
       Workspace(workspace.for_body()).take<float>(most_partials(plan.most()) * sums.extent(1));
@@ -152,11 +152,11 @@ ENGRAM_HIDDEN Status reduce_row_gradients(
 template <KernelDevice Dev, class Row, class Store, class T, RowOptimizer Optimizer>
 ENGRAM_HIDDEN Status update_rows(const Dev& device, Table<Store, PlainCodec<T>>& table,
                                  const DeviceRowPlan<Row>& plan,
-                                 std::type_identity_t<View<const float, 2, DeviceSpace>> gradients,
-                                 View<float, 2, DeviceSpace> sums,
-                                 std::type_identity_t<View<float, 2, DeviceSpace>> state,
+                                 std::type_identity_t<DeviceView<const float, 2>> gradients,
+                                 DeviceView<float, 2> sums,
+                                 std::type_identity_t<DeviceView<float, 2>> state,
                                  const Optimizer& optimizer, const RowStep& step,
-                                 View<std::byte, 1, DeviceSpace> workspace) noexcept {
+                                 DeviceView<std::byte, 1> workspace) noexcept {
   static_assert(check_mutable_store<Store>());
   static_assert(Store::space_type::device_accessible,
                 "engram: rows are moved where the GPU reaches them");

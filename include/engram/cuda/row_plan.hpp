@@ -199,9 +199,9 @@ struct EmptyPlanBody {
 /// many rows there are.
 template <class Row>
 struct DeviceRowPlan {
-  RowGradientPlan* plan = nullptr;         ///< in the workspace
-  View<const Row, 1, DeviceSpace> unique;  ///< [T * H] the distinct rows, ascending, then -1
-  Index columns = 0;                       ///< H
+  RowGradientPlan* plan = nullptr;  ///< in the workspace
+  DeviceView<const Row, 1> unique;  ///< [T * H] the distinct rows, ascending, then -1
+  Index columns = 0;                ///< H
 
   /// T * H.
   Index most() const noexcept { return unique.extent(0); }
@@ -216,9 +216,9 @@ struct DeviceRowPlan {
 /// sorted; `void sum(items, count, device)`, inclusive sums in place.
 template <KernelDevice Dev, class Sorter, class Row>
 ENGRAM_HIDDEN DeviceRowPlan<Row> make_row_plan(const Dev& device, const Sorter& sorter,
-                                               View<const Row, 2, DeviceSpace> rows, Index num_rows,
-                                               View<Row, 1, DeviceSpace> unique,
-                                               View<std::int32_t, 1, DeviceSpace> scatter,
+                                               DeviceView<const Row, 2> rows, Index num_rows,
+                                               DeviceView<Row, 1> unique,
+                                               DeviceView<std::int32_t, 1> scatter,
                                                Workspace& memory) noexcept {
   const Index count = rows.size();
   const RowPlanScratch scratch = RowPlanScratch::take(memory, count);
@@ -248,9 +248,8 @@ ENGRAM_HIDDEN DeviceRowPlan<Row> make_row_plan(const Dev& device, const Sorter& 
 
 /// shape_mismatch or unsupported, as plan_dedupe() says, where a plan of these is not possible.
 template <class Row>
-Status check_row_plan(View<const Row, 2, DeviceSpace> rows, Index num_rows,
-                      View<Row, 1, DeviceSpace> unique,
-                      View<std::int32_t, 1, DeviceSpace> scatter) noexcept {
+Status check_row_plan(DeviceView<const Row, 2> rows, Index num_rows, DeviceView<Row, 1> unique,
+                      DeviceView<std::int32_t, 1> scatter) noexcept {
   static_assert(std::is_same_v<Row, std::int32_t> || std::is_same_v<Row, std::int64_t>,
                 "engram: row ids are std::int32_t or std::int64_t");
   const Index count = rows.size();

@@ -96,8 +96,8 @@ struct QuantiseCodesBody {
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
 /// Cost    one launch. No allocation, can be captured.
 template <KernelDevice Dev>
-ENGRAM_HIDDEN Status tile_scales(const Dev& device, View<const E8m0, 2, DeviceSpace> scales,
-                                 View<E8m0, 1, DeviceSpace> tiles) noexcept {
+ENGRAM_HIDDEN Status tile_scales(const Dev& device, DeviceView<const E8m0, 2> scales,
+                                 DeviceView<E8m0, 1> tiles) noexcept {
   const ScaleTiles layout{scales.extent(0) * 32, scales.extent(1)};
   if (tiles.extent(0) != layout.bytes()) return {Code::shape_mismatch, 0, layout.bytes()};
   device.for_items(layout.whole_rows(), TileScalesBody{scales.for_body(), layout, tiles.data()});
@@ -112,9 +112,8 @@ ENGRAM_HIDDEN Status tile_scales(const Dev& device, View<const E8m0, 2, DeviceSp
 /// Status  shape_mismatch (index: the extent expected); then nothing was launched.
 /// Cost    one launch, e read once. No allocation, can be captured.
 template <KernelDevice Dev>
-ENGRAM_HIDDEN Status quantise_codes(const Dev& device, View<const Bf16, 2, DeviceSpace> e,
-                                    View<E4m3, 2, DeviceSpace> codes,
-                                    View<E8m0, 1, DeviceSpace> tiles) noexcept {
+ENGRAM_HIDDEN Status quantise_codes(const Dev& device, DeviceView<const Bf16, 2> e,
+                                    DeviceView<E4m3, 2> codes, DeviceView<E8m0, 1> tiles) noexcept {
   const Index rows = e.extent(0), inputs = e.extent(1);
   if (inputs % 32 != 0) return {Code::shape_mismatch, 0, inputs / 32 * 32};
   if (codes.extent(0) != rows) return {Code::shape_mismatch, 0, rows};

@@ -19,7 +19,7 @@
 #include <engram/cuda/resident_rows.hpp>
 #include <engram/cuda/shared_word.hpp>
 #include <engram/layer/fetch_batch.hpp>
-#include <engram/storage/strided_rows.hpp>
+#include <engram/storage/store_view.hpp>
 
 #include <algorithm>
 
@@ -93,13 +93,12 @@ struct TakeRowBody {
   const std::byte* from;
   Index bytes;
   const std::int64_t* slots;
-  std::byte* to;
-  Index stride;
+  MutableStridedRows to;
 
   ENGRAM_ANY_LANES
   template <class Lanes>
   ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index row) const noexcept {
-    lanes.copy(to + slots[row] * stride, from + row * bytes, bytes);
+    lanes.copy(to(slots[row]).codes, from + row * bytes, bytes);
   }
 };
 
@@ -141,17 +140,11 @@ struct FinishTurnBody {
 /// what take() and decode() launched is done. One thread at a time, but for calls on the GPU.
 template <class Store, class Codec>
 class StagedBatch {
-  /// The rows that were taken, as gather() reads them.
-  struct TakenRows {
-    using space_type = DeviceSpace;
-
-    StridedRows rows;
-    RowShape shape;
-
-    Index num_rows() const noexcept { return shape.num_rows; }
-    Index row_bytes() const noexcept { return shape.row_bytes; }
-    Index scale_bytes() const noexcept { return shape.scale_bytes; }
-    StridedRows ref() const noexcept { return rows; }
+  /// What a batch has on the GPU.
+  struct GpuMemory {
+    StagedState* state;
+    std::int32_t* places;  ///< [most_ids] slots of the batch that was taken
+    StoreView<DeviceSpace, std::byte> slots;
   };
 
  public:
@@ -177,7 +170,7 @@ class StagedBatch {
   static Result<std::unique_ptr<StagedBatch>> make(const Store& store, Codec codec, Index row_width,
                                                    Index most_ids,
                                                    View<std::byte, 1, PinnedSpace> pinned,
-                                                   View<std::byte, 1, DeviceSpace> gpu) {
+                                                   DeviceView<std::byte, 1> gpu) {
     const Index least = device_bytes(store, most_ids);
     if (gpu.size() < least)
       return fail(Code::workspace_small,
@@ -199,9 +192,16 @@ class StagedBatch {
                                   std::max(most_ids, store.num_rows()), Index{INT32_MAX} - 1});
     auto resident = ResidentRows::make(store.num_rows(), slots);
     if (!resident.ok()) return resident.failure();
-    return std::unique_ptr<StagedBatch>(new StagedBatch(std::move(batch.value()),
-                                                        std::move(resident.value()), store, codec,
-                                                        row_width, most_ids, control, gpu));
+    Workspace on_gpu(gpu.for_body());
+    auto* const state = on_gpu.take<StagedState>(1);
+    auto* const places = on_gpu.take<std::int32_t>(most_ids);
+    const auto rows = StoreView<DeviceSpace, std::byte>::make(
+        on_gpu.take<std::byte>(slots * stride), {slots, store.row_bytes(), store.scale_bytes()},
+        stride);
+    if (!rows.ok()) return rows.failure();
+    return std::unique_ptr<StagedBatch>(
+        new StagedBatch(std::move(batch.value()), std::move(resident.value()), store, codec,
+                        row_width, most_ids, control, GpuMemory{state, places, rows.value()}));
   }
 
   StagedBatch(const StagedBatch&) = delete;
@@ -298,16 +298,17 @@ class StagedBatch {
         (layers * columns > 0 && tokens > most_ids_ / (layers * columns)))
       return {Code::shape_mismatch, 0, most_ids_};
     const Index ids = tokens * layers * columns;
-    taken_ = View<const std::int32_t, 3, DeviceSpace>(places_, tokens, layers, columns);
+    taken_ = DeviceView<const std::int32_t, 3>(gpu_.places, tokens, layers, columns);
     const std::uint64_t most_nanoseconds =
         timeout > INT64_MAX / 1000 ? UINT64_MAX : static_cast<std::uint64_t>(timeout) * 1000;
-    device.for_items(
-        1, AwaitBatchBody<decltype(device.error_word())>{control_, state_, tokens, layers, columns,
-                                                         most_nanoseconds, device.error_word()});
-    device.for_items_up_to(ids, &state_->rows,
-                           TakeRowBody{batch_memory_, row_bytes_, arrivals_, rows_, stride_});
-    device.for_items((ids + 31) / 32, TakePlacesBody{state_, places_memory_, places_, ids});
-    device.for_items(1, FinishTurnBody{control_, state_});
+    device.for_items(1, AwaitBatchBody<decltype(device.error_word())>{
+                            control_, gpu_.state, tokens, layers, columns, most_nanoseconds,
+                            device.error_word()});
+    const Index bytes = gpu_.slots.row_bytes() + gpu_.slots.scale_bytes();
+    device.for_items_up_to(ids, &gpu_.state->rows,
+                           TakeRowBody{batch_memory_, bytes, arrivals_, gpu_.slots.mutable_ref()});
+    device.for_items((ids + 31) / 32, TakePlacesBody{gpu_.state, places_memory_, gpu_.places, ids});
+    device.for_items(1, FinishTurnBody{control_, gpu_.state});
     return {};
   }
 
@@ -319,35 +320,27 @@ class StagedBatch {
   /// Status  shape_mismatch (index: the extent expected, or L); then nothing was launched.
   template <KernelDevice Dev, class Out>
   ENGRAM_HIDDEN Status decode(const Dev& device, Index layer,
-                              View<Out, 2, DeviceSpace> out) const noexcept {
+                              DeviceView<Out, 2> out) const noexcept {
     if (layer < 0 || layer >= taken_.extent(1)) return {Code::shape_mismatch, 0, taken_.extent(1)};
-    return gather(
-        device, TakenRows{{rows_, stride_, shape_.scale_bytes > 0 ? shape_.row_bytes : 0}, shape_},
-        codec_, row_width_, taken_.template at<1>(layer), out);
+    return gather(device, gpu_.slots, codec_, row_width_, taken_.template at<1>(layer), out);
   }
 
  private:
   StagedBatch(FetchBatch<Store, Codec> batch, ResidentRows resident, const Store& store,
               Codec codec, Index row_width, Index most_ids, StagingControl* control,
-              View<std::byte, 1, DeviceSpace> gpu)
+              const GpuMemory& gpu)
       : store_(&store),
         batch_(std::move(batch)),
         resident_(std::move(resident)),
         codec_(codec),
         row_width_(row_width),
         most_ids_(most_ids),
-        row_bytes_(store.row_bytes() + store.scale_bytes()),
-        stride_(device_stride(store.row_bytes() + store.scale_bytes())),
-        shape_{resident_.num_slots(), store.row_bytes(), store.scale_bytes()},
         control_(control),
+        gpu_(gpu),
         batch_memory_(batch_.row_bytes().data()),
         arrivals_(batch_.arrivals().data()),
         places_memory_(batch_.places().data()) {
     *control_ = {};
-    Workspace memory(gpu.for_body());
-    state_ = memory.take<StagedState>(1);
-    places_ = memory.take<std::int32_t>(most_ids);
-    rows_ = memory.take<std::byte>(shape_.num_rows * stride_);
     if constexpr (HasGeneration<Store>) generation_ = store.generation();
   }
 
@@ -369,9 +362,9 @@ class StagedBatch {
   FetchBatch<Store, Codec> batch_;
   ResidentRows resident_;
   Codec codec_;
-  Index row_width_, most_ids_, row_bytes_, stride_;
-  RowShape shape_;
+  Index row_width_, most_ids_;
   StagingControl* control_;
+  GpuMemory gpu_;
   const std::byte* batch_memory_;
   const std::int64_t* arrivals_;
   const std::int32_t* places_memory_;
@@ -382,10 +375,7 @@ class StagedBatch {
   bool is_settled_ = true;  // the GPU's answer about the last plan's rows has been looked at
   std::uint64_t generation_ = 0;
   StagedCounts counts_;
-  View<const std::int32_t, 3, DeviceSpace> taken_;
-  StagedState* state_ = nullptr;
-  std::int32_t* places_ = nullptr;
-  std::byte* rows_ = nullptr;
+  DeviceView<const std::int32_t, 3> taken_;
 };
 
 ENGRAM_END_NAMESPACE

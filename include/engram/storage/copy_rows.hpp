@@ -5,7 +5,7 @@
 
 #include <engram/core/share.hpp>
 #include <engram/storage/gather.hpp>
-#include <engram/storage/row_extent.hpp>
+#include <engram/storage/row_shape.hpp>
 #include <engram/storage/store.hpp>
 
 #include <cstring>

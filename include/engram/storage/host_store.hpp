@@ -4,6 +4,7 @@
 // A table in host memory, the fastest place a CPU has for it and the one that training writes to.
 
 #include <engram/storage/host_memory.hpp>
+#include <engram/storage/row_shape.hpp>
 #include <engram/storage/store.hpp>
 #include <engram/storage/strided_rows.hpp>
 
@@ -13,18 +14,6 @@ struct HostStoreOptions {
   Index stride = 0;  ///< bytes from one row to the next; 0: default_stride()
   HostMemoryOptions memory = {};
 };
-
-/// Bytes from one row to the next that let a row touch as few cache lines as its size allows: whole
-/// lines for a row of 64 bytes or more, a power of two below, so that no row crosses into a line
-/// that it could have avoided. Costs memory: 33 bytes take 64, 264 take 320.
-///
-/// Precondition: 1 <= bytes <= 2^63 - 64.
-constexpr Index default_stride(Index bytes) noexcept {
-  if (bytes >= 64) return (bytes + 63) / 64 * 64;
-  Index stride = 1;
-  while (stride < bytes) stride *= 2;
-  return stride;
-}
 
 /// Rows in host memory, owned; each is its codes, then its scales. All zero at first.
 ///
@@ -93,44 +82,11 @@ class HostStore {
 };
 static_assert(check_mutable_store<HostStore>());
 
-ENGRAM_BEGIN_LOOPS
-
-/// The stride of such a store, or why there can be none; the rows' bytes fit 64 bits.
-inline Result<Index> host_store_stride(Index num_rows, Index row_bytes, Index scale_bytes,
-                                       Index stride) {
-  if (num_rows < 1)
-    return fail(Code::invalid_config, {"host store: ", num_rows, " rows, expected at least 1"});
-  if (row_bytes < 1)
-    return fail(Code::invalid_config,
-                {"host store: rows of ", row_bytes, " bytes, expected at least 1"});
-  if (scale_bytes < 0)
-    return fail(Code::invalid_config,
-                {"host store: scales of ", scale_bytes, " bytes, expected 0 or more"});
-  if (stride < 0)
-    return fail(Code::invalid_config,
-                {"host store: a stride of ", stride, " bytes, expected 0 (chosen) or more"});
-  const auto too_large = [&] {
-    return fail(Code::invalid_config,
-                {"host store: ", num_rows, " rows of ", row_bytes, " and ", scale_bytes,
-                 " bytes, stride ", stride, ", have more than 2^63 bytes"});
-  };
-  if (row_bytes > INT64_MAX - 64 - scale_bytes) return too_large();
-  const Index used = row_bytes + scale_bytes;
-  if (stride != 0 && stride < used)
-    return fail(Code::invalid_config,
-                {"host store: a stride of ", stride, " bytes, expected at least the ", used,
-                 " bytes of a row (codes ", row_bytes, ", scales ", scale_bytes, ")"});
-  if (stride == 0) stride = default_stride(used);
-  if (num_rows > INT64_MAX / stride) return too_large();
-  return stride;
-}
-
-ENGRAM_END_LOOPS
-
 ENGRAM_ALWAYS_INLINE Result<HostStore> HostStore::make(Index num_rows, Index row_bytes,
                                                        Index scale_bytes,
                                                        const HostStoreOptions& options) {
-  const Result<Index> stride = host_store_stride(num_rows, row_bytes, scale_bytes, options.stride);
+  const Result<Index> stride =
+      row_stride("host store", {num_rows, row_bytes, scale_bytes}, options.stride, default_stride);
   if (!stride.ok()) return stride.failure();
   Result<HostMemory> memory = HostMemory::make(num_rows * stride.value(), options.memory);
   if (!memory.ok()) return memory.failure();
@@ -140,7 +96,8 @@ ENGRAM_ALWAYS_INLINE Result<HostStore> HostStore::make(Index num_rows, Index row
 ENGRAM_ALWAYS_INLINE Result<HostStore> HostStore::of_descriptor(int descriptor, Index num_rows,
                                                                 Index row_bytes, Index scale_bytes,
                                                                 Index stride) {
-  const Result<Index> step = host_store_stride(num_rows, row_bytes, scale_bytes, stride);
+  const Result<Index> step =
+      row_stride("host store", {num_rows, row_bytes, scale_bytes}, stride, default_stride);
   if (!step.ok()) return step.failure();
   Result<HostMemory> memory = HostMemory::of_descriptor(descriptor, num_rows * step.value());
   if (!memory.ok()) return memory.failure();

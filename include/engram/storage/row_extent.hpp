@@ -5,8 +5,8 @@
 // in different tensors and start them at any byte, so a table is a list of segments and each says
 // so itself. Whoever knows a file format makes this list; stores read by it.
 
-#include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
+#include <engram/storage/row_shape.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -32,13 +32,6 @@ struct TableSegment {
   RowExtent scales;  ///< as many rows as `codes`; left as it is: no scales
 
   ENGRAM_ALWAYS_INLINE bool has_scales() const { return !(scales == RowExtent()); }
-};
-
-/// What the segments of a table add up to.
-struct RowShape {
-  Index num_rows = 0;
-  Index row_bytes = 0;
-  Index scale_bytes = 0;
 };
 
 ENGRAM_BEGIN_LOOPS

@@ -8,10 +8,6 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Bytes between rows on a GPU: whole multiples of 16, because a thread reads 16 bytes at once and
-/// only from there. V4.1's rows of 264 bytes take 272.
-constexpr Index device_stride(Index bytes) noexcept { return (bytes + 15) / 16 * 16; }
-
 /// Row id -> address of rows that lie `stride` bytes apart, scales behind the codes.
 struct StridedRows {
   const std::byte* base = nullptr;

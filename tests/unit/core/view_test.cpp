@@ -42,11 +42,11 @@ TEST_CASE("containers are views of themselves") {
 
 TEST_CASE("a view goes where its memory can be reached, and nowhere else") {
   static_assert(std::is_convertible_v<View<int, 1, PinnedSpace>, View<const int, 1, HostSpace>>);
-  static_assert(std::is_convertible_v<View<int, 1, PinnedSpace>, View<int, 1, DeviceSpace>>);
-  static_assert(!std::is_convertible_v<View<int, 1, DeviceSpace>, View<int, 1, HostSpace>>);
+  static_assert(std::is_convertible_v<View<int, 1, PinnedSpace>, DeviceView<int, 1>>);
+  static_assert(!std::is_convertible_v<DeviceView<int, 1>, View<int, 1, HostSpace>>);
   static_assert(!std::is_convertible_v<View<int, 1, HostSpace>, View<int, 1, PinnedSpace>>);
   static_assert(!std::is_convertible_v<View<const int, 1>, View<int, 1>>);
-  static_assert(std::is_trivially_copyable_v<View<int, 4, DeviceSpace>>);
+  static_assert(std::is_trivially_copyable_v<DeviceView<int, 4>>);
   static_assert(sizeof(View<int, 1>) == 24 && sizeof(View<int, 3>) == 56);
   SUCCEED("checked while compiling");
 }

@@ -53,11 +53,10 @@ Status project(const BlasProjection& projection, const std::vector<Bf16>& e, std
   const Index tokens = static_cast<Index>(e.size()) / projection.input_width();
   return projection.project(
       reinterpret_cast<cudaStream_t>(64),
-      View<const Bf16, 2, DeviceSpace>(e.data(), tokens, projection.input_width()),
-      View<Bf16, 3, DeviceSpace>(out.data(), tokens, projection.branches() + 1,
-                                 projection.output_width()),
-      View<std::byte, 1, DeviceSpace>(workspace.data() + skip,
-                                      static_cast<Index>(workspace.size()) - skip));
+      DeviceView<const Bf16, 2>(e.data(), tokens, projection.input_width()),
+      DeviceView<Bf16, 3>(out.data(), tokens, projection.branches() + 1, projection.output_width()),
+      DeviceView<std::byte, 1>(workspace.data() + skip,
+                               static_cast<Index>(workspace.size()) - skip));
 }
 
 }  // namespace

@@ -55,14 +55,14 @@ struct Model {
       scales.data()[i].bits = static_cast<std::uint8_t>(120 + random.below(8));
     for (Index i = 0; i < tiles.size(); ++i) tiles.data()[i].bits = 0xFF;  // NaN, where not written
     REQUIRE(tile_scales(ThreadedDevice(),
-                        View<const E8m0, 2, DeviceSpace>(scales.data(), outputs() / 32, m / 32),
-                        View<E8m0, 1, DeviceSpace>(tiles.data(), tiles.size()))
+                        DeviceView<const E8m0, 2>(scales.data(), outputs() / 32, m / 32),
+                        DeviceView<E8m0, 1>(tiles.data(), tiles.size()))
                 .ok());
   }
   Index outputs() const { return (branches + 1) * width; }
   Fp8BlasMatrix matrix() {
-    return {View<const E4m3, 2, DeviceSpace>(codes.data(), outputs(), inputs),
-            View<const E8m0, 1, DeviceSpace>(tiles.data(), tiles.size())};
+    return {DeviceView<const E4m3, 2>(codes.data(), outputs(), inputs),
+            DeviceView<const E8m0, 1>(tiles.data(), tiles.size())};
   }
   /// [T, G + 1, D] by the CPU.
   std::vector<Bf16> reference(const Bf16* e, Index tokens) {
@@ -112,13 +112,12 @@ TEST_CASE("fp8 blas projection: cuBLAS is asked for the product that the CPU mak
         fill(e, random);
         std::vector<std::byte> workspace(at(projection.workspace_bytes() + skip), std::byte{0xFF});
         calls.products = 0;
-        REQUIRE(
-            projection
-                .project(OnStream(), View<const Bf16, 2, DeviceSpace>(e.data(), tokens, s.inputs),
-                         View<Bf16, 3, DeviceSpace>(out.data(), tokens, s.branches + 1, s.width),
-                         View<std::byte, 1, DeviceSpace>(workspace.data() + skip,
-                                                         projection.workspace_bytes()))
-                .ok());
+        REQUIRE(projection
+                    .project(OnStream(), DeviceView<const Bf16, 2>(e.data(), tokens, s.inputs),
+                             DeviceView<Bf16, 3>(out.data(), tokens, s.branches + 1, s.width),
+                             DeviceView<std::byte, 1>(workspace.data() + skip,
+                                                      projection.workspace_bytes()))
+                    .ok());
         CHECK(calls.products == 1);
         CHECK(calls.stream == OnStream().stream);
         CHECK(divides(256, calls.workspace));
@@ -142,8 +141,8 @@ TEST_CASE("fp8 blas projection: what cannot be is refused, and no product is mad
   const auto refused = [&](Fp8BlasMatrix matrix, Index branches) {
     return Fp8BlasProjection::make(matrix, branches, none).status();
   };
-  using Codes = View<const E4m3, 2, DeviceSpace>;
-  using Scales = View<const E8m0, 1, DeviceSpace>;
+  using Codes = DeviceView<const E4m3, 2>;
+  using Scales = DeviceView<const E8m0, 1>;
   const Fp8BlasMatrix good = model.matrix();
   CHECK(refused(good, 0).code == Code::shape_mismatch);
   CHECK(refused(good, 2).code == Code::shape_mismatch);
@@ -175,9 +174,9 @@ TEST_CASE("fp8 blas projection: what cannot be is refused, and no product is mad
   Aligned<Bf16> e(6 * 64), out(6 * 64);
   std::vector<std::byte> workspace(at(projection.workspace_bytes()));
   const auto project = [&](Index tokens, Index bytes) {
-    return projection.project(OnStream(), View<const Bf16, 2, DeviceSpace>(e.data(), tokens, 64),
-                              View<Bf16, 3, DeviceSpace>(out.data(), tokens, 2, 32),
-                              View<std::byte, 1, DeviceSpace>(workspace.data(), bytes));
+    return projection.project(OnStream(), DeviceView<const Bf16, 2>(e.data(), tokens, 64),
+                              DeviceView<Bf16, 3>(out.data(), tokens, 2, 32),
+                              DeviceView<std::byte, 1>(workspace.data(), bytes));
   };
   const Index bytes = projection.workspace_bytes();
   CHECK(project(6, bytes) == Status{Code::unsupported, 0, 6});

@@ -4,6 +4,7 @@
 #include "threaded_calls.hpp"
 
 #include <catch.hpp>
+#include <engram/storage/store_view.hpp>
 #include <host_arrays.hpp>
 #include <layer_case.hpp>
 
@@ -16,12 +17,12 @@ using layer_case::Shape;
 
 namespace {
 
-using ArrayTable = Table<ArrayStore, F32Codec>;
+using ArrayTable = Table<StoreView<DeviceSpace>, F32Codec>;
 
 ArrayTable table_of(const Case& c, HostArrays& memory) {
   const Index each = c.shape.row_width * Index{sizeof(float)};
-  const ArrayStore store{{reinterpret_cast<std::byte*>(memory.put(c.table)), each, 0},
-                         {Case::table_rows, each, 0}};
+  auto* const rows = reinterpret_cast<std::byte*>(memory.put(c.table));
+  const auto store = StoreView<DeviceSpace>::make(rows, {Case::table_rows, each}).value();
   return ArrayTable::make(store, {}, c.shape.row_width).value();
 }
 
@@ -129,10 +130,10 @@ TEST_CASE("device layer: other types, strides and places have the bits of the pl
   DeviceFusionOptions<std::int64_t> options;
   options.marks = other.on.options.marks;
   options.scale = other.on.options.scale;
-  options.sequence_starts = View<const std::int64_t, 1, DeviceSpace>(starts.data(), 3);
+  options.sequence_starts = DeviceView<const std::int64_t, 1>(starts.data(), 3);
   options.conv_state = other.on.options.conv_state;
   const auto spread = [](Bf16* data) {
-    return View<Bf16, 3, DeviceSpace>(data, 7, 2, 33).with_stride<0>(100).with_stride<1>(40);
+    return DeviceView<Bf16, 3>(data, 7, 2, 33).with_stride<0>(100).with_stride<1>(40);
   };
   const Index bytes = layer.workspace_bytes(7, 2);
   for (const Index skip : {0, 1, 17}) {
@@ -140,9 +141,9 @@ TEST_CASE("device layer: other types, strides and places have the bits of the pl
     std::copy(other.c.state.begin(), other.c.state.end(), options.conv_state.data());
     std::fill(out.begin(), out.end(), to_bf16(-9));
     REQUIRE(layer
-                .forward(other.device, View<const std::int64_t, 2, DeviceSpace>(rows.data(), 7, 3),
+                .forward(other.device, DeviceView<const std::int64_t, 2>(rows.data(), 7, 3),
                          spread(hidden.data()), spread(out.data()),
-                         View<std::byte, 1, DeviceSpace>(workspace.data() + skip, bytes), options)
+                         DeviceView<std::byte, 1>(workspace.data() + skip, bytes), options)
                 .ok());
     Index wrong = 0;
     for (Index t = 0; t < 7; ++t)
@@ -169,8 +170,8 @@ TEST_CASE("device layer: the memory alone, and elements whose rows are not told"
   const auto layer = whole.layer();
   REQUIRE(layer.gather(whole.device, whole.on.rows, whole.on.e).ok());
   REQUIRE(layer
-              .apply(whole.device, whole.on.e, View<const std::int32_t, 2, DeviceSpace>(),
-                     whole.on.hidden, whole.on.out, whole.on.workspace(layer.workspace_bytes(7, 2)),
+              .apply(whole.device, whole.on.e, DeviceView<const std::int32_t, 2>(), whole.on.hidden,
+                     whole.on.out, whole.on.workspace(layer.workspace_bytes(7, 2)),
                      whole.on.options)
               .ok());
   CHECK(count_far(whole.on.results().out, layer_case::on_cpu(whole.c).out, 4e-6) == 0);
@@ -179,7 +180,7 @@ TEST_CASE("device layer: the memory alone, and elements whose rows are not told"
 TEST_CASE("device layer: no tokens, and no options") {
   Small small(0);
   const auto layer = small.layer();
-  using Streams = View<float, 3, DeviceSpace>;
+  using Streams = DeviceView<float, 3>;
   const auto workspace = small.on.workspace(layer.workspace_bytes(7));
   REQUIRE(layer
               .forward(small.device, small.on.rows.slice(0, 0), Streams(nullptr, 0, 2, 33),
@@ -210,9 +211,11 @@ TEST_CASE("device layer: parts that do not fit together") {
   small.config.key_eps = -1;
   CHECK(refused().status().code == Code::invalid_config);
   small.config.key_eps = 1e-6f;
-  small.on.weights.gain = View<const float, 2, DeviceSpace>(small.on.weights.gain.data(), 2, 32);
+  small.on.weights.gain = DeviceView<const float, 2>(small.on.weights.gain.data(), 2, 32);
   CHECK(refused().message() == "layer: the norms' gain is [2, 32], expected [2, 33]");
-  ArrayTable wide = ArrayTable::make({{nullptr, 28, 0}, {1, 28, 0}}, {}, 7).value();
+  std::byte row[28] = {};
+  const auto store = StoreView<DeviceSpace>::make(row, {1, 28}).value();
+  ArrayTable wide = ArrayTable::make(store, {}, 7).value();
   CHECK(DeviceLayer(wide, small.on.projection, small.on.weights, small.config).check().message() ==
         "layer: the projection takes 24 elements a token, not a multiple of the "
         "table's row of 7");
@@ -229,7 +232,7 @@ TEST_CASE("device layer: a call that does not fit says so and writes nothing") {
     CHECK(small.is_untouched());
   };
   refused([](Small& s) { s.on.rows = s.on.rows.slice(0, 6); }, Code::shape_mismatch, 7);
-  refused([](Small& s) { s.on.rows = View<std::int32_t, 2, DeviceSpace>(s.on.rows.data(), 7, 2); },
+  refused([](Small& s) { s.on.rows = DeviceView<std::int32_t, 2>(s.on.rows.data(), 7, 2); },
           Code::shape_mismatch, 16);
   refused([](Small& s) { s.on.out = s.on.out.slice(0, 6); }, Code::shape_mismatch, 7);
   refused([](Small& s) { s.on.options.marks = s.on.options.marks.slice(0, 6); },
@@ -240,7 +243,7 @@ TEST_CASE("device layer: a call that does not fit says so and writes nothing") {
           Code::shape_mismatch, 2);
   refused([](Small& s) { s.config.dilation = 0; }, Code::invalid_config, -1);
 
-  using Streams = View<float, 3, DeviceSpace>;
+  using Streams = DeviceView<float, 3>;
   refused([](Small& s) { s.on.hidden = Streams(s.on.hidden.data(), 7, 3, 22); },
           Code::shape_mismatch, 2);
   refused([](Small& s) { s.on.hidden = Streams(s.on.hidden.data(), 7, 2, 32); },
@@ -257,11 +260,10 @@ TEST_CASE("device layer: a call that does not fit says so and writes nothing") {
                       small.on.workspace(needed - 1),
                       small.on.options) == Status{Code::workspace_small, 0, needed});
   CHECK(small.is_untouched());
-  CHECK(layer.gather(small.device, small.on.rows,
-                     View<float, 2, DeviceSpace>(small.on.e.data(), 7, 23)) ==
+  CHECK(layer.gather(small.device, small.on.rows, DeviceView<float, 2>(small.on.e.data(), 7, 23)) ==
         Status{Code::shape_mismatch, 0, 24});
-  CHECK(layer.apply(small.device, View<float, 2, DeviceSpace>(small.on.e.data(), 7, 23),
-                    small.on.rows, small.on.hidden, small.on.out, small.on.workspace(needed),
+  CHECK(layer.apply(small.device, DeviceView<float, 2>(small.on.e.data(), 7, 23), small.on.rows,
+                    small.on.hidden, small.on.out, small.on.workspace(needed),
                     small.on.options) == Status{Code::shape_mismatch, 0, 24});
   CHECK(layer.apply(small.device, small.on.e.slice(0, 6), small.on.rows, small.on.hidden,
                     small.on.out, small.on.workspace(needed),
@@ -270,7 +272,7 @@ TEST_CASE("device layer: a call that does not fit says so and writes nothing") {
 }
 
 TEST_CASE("device projection: weights and arrays that do not fit") {
-  using Weights = View<const float, 2, DeviceSpace>;
+  using Weights = DeviceView<const float, 2>;
   using Projection = DeviceReferenceProjection<float>;
   std::vector<float> numbers(60);
   CHECK(Projection::make(Weights(numbers.data(), 5, 4), {}, 1).status().code ==
@@ -280,17 +282,17 @@ TEST_CASE("device projection: weights and arrays that do not fit") {
   CHECK(Projection::make(Weights(numbers.data(), 6, 4), {}, 0).status().code ==
         Code::shape_mismatch);
   CHECK(Projection::make(Weights(numbers.data(), 6, 4),
-                         View<const float, 1, DeviceSpace>(numbers.data(), 5), 1)
+                         DeviceView<const float, 1>(numbers.data(), 5), 1)
             .status() == Status{Code::shape_mismatch, 0, 6});
   const auto projection = Projection::make(Weights(numbers.data(), 6, 4), {}, 1).value();
   CHECK(projection.output_width() == 3);
   Reports::Found wrong;
   const ThreadedDevice device{Reports{&wrong}};
-  const auto project = [&](Index inputs, View<float, 3, DeviceSpace> segments) {
-    return projection.project(device, View<const float, 2, DeviceSpace>(numbers.data(), 2, inputs),
+  const auto project = [&](Index inputs, DeviceView<float, 3> segments) {
+    return projection.project(device, DeviceView<const float, 2>(numbers.data(), 2, inputs),
                               segments);
   };
-  using Segments = View<float, 3, DeviceSpace>;
+  using Segments = DeviceView<float, 3>;
   CHECK(project(3, Segments(numbers.data(), 2, 2, 3)) == Status{Code::shape_mismatch, 0, 4});
   CHECK(project(4, Segments(numbers.data(), 2, 3, 3)) == Status{Code::shape_mismatch, 0, 2});
   CHECK(project(4, Segments(numbers.data(), 2, 2, 3).with_stride<0>(7)) ==

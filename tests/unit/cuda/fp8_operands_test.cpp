@@ -13,8 +13,8 @@ using elements::same_bits;
 namespace {
 
 template <class T>
-View<T, 2, DeviceSpace> on_device(T* data, Index rows, Index columns, Index stride) {
-  return View<T, 2, DeviceSpace>(data, rows, columns).template with_stride<0>(stride);
+DeviceView<T, 2> on_device(T* data, Index rows, Index columns, Index stride) {
+  return DeviceView<T, 2>(data, rows, columns).template with_stride<0>(stride);
 }
 
 }  // namespace
@@ -68,23 +68,23 @@ TEST_CASE("fp8 operands: weights are decoded with the scale of their tile") {
       expected[at(n * inputs + m)] =
           to_bf16(scaled(codes[at(n * stride + m)], scales[at(n / 32 * 5 + m / 32)]));
   const auto code_view =
-      View<const E4m3, 2, DeviceSpace>(codes.data(), outputs, inputs).with_stride<0>(stride);
+      DeviceView<const E4m3, 2>(codes.data(), outputs, inputs).with_stride<0>(stride);
   const auto scale_view =
-      View<const E8m0, 2, DeviceSpace>(scales.data(), outputs / 32, inputs / 32).with_stride<0>(5);
-  const View<Bf16, 2, DeviceSpace> out(found.data(), outputs, inputs);
+      DeviceView<const E8m0, 2>(scales.data(), outputs / 32, inputs / 32).with_stride<0>(5);
+  const DeviceView<Bf16, 2> out(found.data(), outputs, inputs);
   REQUIRE(decode_weights(ThreadedDevice(), code_view, scale_view, out).ok());
   CHECK(same_bits(found, expected));
 }
 
 TEST_CASE("fp8 operands: shapes that disagree are refused") {
   const ThreadedDevice device;
-  CHECK(quantise_rows(device, View<Bf16, 2, DeviceSpace>(nullptr, 2, 70)) ==
+  CHECK(quantise_rows(device, DeviceView<Bf16, 2>(nullptr, 2, 70)) ==
         Status{Code::shape_mismatch, 0, 64});
   const auto refused = [&](Index n, Index m, Index tiles_n, Index tiles_m, Index out_n,
                            Index out_m) {
-    return decode_weights(device, View<const E4m3, 2, DeviceSpace>(nullptr, n, m),
-                          View<const E8m0, 2, DeviceSpace>(nullptr, tiles_n, tiles_m),
-                          View<Bf16, 2, DeviceSpace>(nullptr, out_n, out_m));
+    return decode_weights(device, DeviceView<const E4m3, 2>(nullptr, n, m),
+                          DeviceView<const E8m0, 2>(nullptr, tiles_n, tiles_m),
+                          DeviceView<Bf16, 2>(nullptr, out_n, out_m));
   };
   CHECK(refused(64, 65, 2, 2, 64, 65) == Status{Code::shape_mismatch, 0, 64});
   CHECK(refused(64, 64, 64, 2, 64, 64) == Status{Code::shape_mismatch, 0, 2});

@@ -89,7 +89,7 @@ TEST_CASE("fuse on a GPU's threads: what does not fit a convolution is refused")
     CHECK(r.forward() == expected);
     CHECK(r.on.results().gates == r.c.room().gates);
   };
-  using Floats = View<const float, 3, DeviceSpace>;
+  using Floats = DeviceView<const float, 3>;
   refuse([](auto& on) { on.conv().weights = Floats(on.conv().weights.data(), 65, 2, 9); },
          {Code::invalid_config});
   refuse([](auto& on) { on.conv().weights = Floats(on.conv().weights.data(), 3, 1, 9); },
@@ -102,11 +102,8 @@ TEST_CASE("fuse on a GPU's threads: what does not fit a convolution is refused")
          {Code::shape_mismatch, 0, 2});
   refuse([](auto& on) { on.conv().states = on.conv().states.slice(0, 1); },
          {Code::shape_mismatch, 0, 2});
-  refuse(
-      [](auto& on) {
-        on.conv().states = View<float, 2, DeviceSpace>(on.conv().states.data(), 2, 71);
-      },
-      {Code::shape_mismatch, 0, 72});
+  refuse([](auto& on) { on.conv().states = DeviceView<float, 2>(on.conv().states.data(), 2, 71); },
+         {Code::shape_mismatch, 0, 72});
   refuse([](auto& on) { on.tape() = on.tape().slice(1, on.tape().extent(0) - 1); },
          {Code::workspace_small, 0, conv_workspace_bytes(7, 2, 2)});
 }
@@ -122,9 +119,7 @@ TEST_CASE("fuse on a GPU's threads: gradients that do not fit are refused") {
   refuse([](auto& on) { on.to().segments = on.to().segments.slice(0, 6); },
          {Code::shape_mismatch, 0, 7});
   refuse(
-      [](auto& on) {
-        on.to().to_hidden = View<float, 3, DeviceSpace>(on.to().to_hidden.data(), 7, 2, 8);
-      },
+      [](auto& on) { on.to().to_hidden = DeviceView<float, 3>(on.to().to_hidden.data(), 7, 2, 8); },
       {Code::shape_mismatch, 0, 9});
   refuse([](auto& on) { on.to().gain = on.to().gain.slice(0, 1); }, {Code::shape_mismatch, 0, 2});
   refuse([](auto& on) { on.to().conv = on.to().conv.slice(0, 2); }, {Code::shape_mismatch, 0, 3});

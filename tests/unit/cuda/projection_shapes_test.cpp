@@ -14,17 +14,16 @@ namespace {
 Bf16* place(std::uintptr_t at) { return reinterpret_cast<Bf16*>(at); }
 
 BlasMatrix matrix(Index outputs, Index inputs, Index bias = 0) {
-  return {View<const Bf16, 2, DeviceSpace>(place(4096), outputs, inputs),
-          View<const Bf16, 1, DeviceSpace>(bias > 0 ? place(8192) : nullptr, bias)};
+  return {DeviceView<const Bf16, 2>(place(4096), outputs, inputs),
+          DeviceView<const Bf16, 1>(bias > 0 ? place(8192) : nullptr, bias)};
 }
 
-View<const Bf16, 2, DeviceSpace> rows(Index tokens, Index inputs, std::uintptr_t at = 4096) {
-  return View<const Bf16, 2, DeviceSpace>(place(at), tokens, inputs);
+DeviceView<const Bf16, 2> rows(Index tokens, Index inputs, std::uintptr_t at = 4096) {
+  return DeviceView<const Bf16, 2>(place(at), tokens, inputs);
 }
 
-View<Bf16, 3, DeviceSpace> segments(Index tokens, Index count, Index width,
-                                    std::uintptr_t at = 4096) {
-  return View<Bf16, 3, DeviceSpace>(place(at), tokens, count, width);
+DeviceView<Bf16, 3> segments(Index tokens, Index count, Index width, std::uintptr_t at = 4096) {
+  return DeviceView<Bf16, 3>(place(at), tokens, count, width);
 }
 
 }  // namespace
@@ -71,21 +70,18 @@ TEST_CASE("projection shapes: weights that do not fit are refused in a sentence"
 TEST_CASE("projection shapes: arrays of a call that do not fit are refused") {
   const ProjectionShape shape{24, 10, 4};
   const auto mismatch = [](Index expected) { return Status{Code::shape_mismatch, 0, expected}; };
-  CHECK(check_projection_call(shape, rows(7, 24), segments(7, 5, 10)).ok());
-  CHECK(check_projection_call(shape, rows(0, 24), segments(0, 5, 10)).ok());
-  CHECK(check_projection_call(shape, rows(7, 23), segments(7, 5, 10)) == mismatch(24));
-  CHECK(check_projection_call(shape, rows(7, 24).with_stride<0>(32), segments(7, 5, 10)) ==
-        mismatch(24));
-  CHECK(check_projection_call(shape, rows(7, 24), segments(6, 5, 10)) == mismatch(7));
-  CHECK(check_projection_call(shape, rows(7, 24), segments(7, 4, 10)) == mismatch(5));
-  CHECK(check_projection_call(shape, rows(7, 24), segments(7, 5, 11)) == mismatch(10));
-  CHECK(check_projection_call(shape, rows(7, 24), segments(7, 5, 10).with_stride<1>(12)) ==
-        mismatch(10));
-  CHECK(check_projection_call(shape, rows(7, 24), segments(7, 5, 10).with_stride<0>(64)) ==
-        mismatch(50));
-  CHECK(check_projection_call(shape, rows(7, 24, 4104), segments(7, 5, 10)) ==
+  CHECK(check_blas_call(shape, rows(7, 24), segments(7, 5, 10)).ok());
+  CHECK(check_blas_call(shape, rows(0, 24), segments(0, 5, 10)).ok());
+  CHECK(check_blas_call(shape, rows(7, 23), segments(7, 5, 10)) == mismatch(24));
+  CHECK(check_blas_call(shape, rows(7, 24).with_stride<0>(32), segments(7, 5, 10)) == mismatch(24));
+  CHECK(check_blas_call(shape, rows(7, 24), segments(6, 5, 10)) == mismatch(7));
+  CHECK(check_blas_call(shape, rows(7, 24), segments(7, 4, 10)) == mismatch(5));
+  CHECK(check_blas_call(shape, rows(7, 24), segments(7, 5, 11)) == mismatch(10));
+  CHECK(check_blas_call(shape, rows(7, 24), segments(7, 5, 10).with_stride<1>(12)) == mismatch(10));
+  CHECK(check_blas_call(shape, rows(7, 24), segments(7, 5, 10).with_stride<0>(64)) == mismatch(50));
+  CHECK(check_blas_call(shape, rows(7, 24, 4104), segments(7, 5, 10)) ==
         Status{Code::unsupported, 0, 16});
-  CHECK(check_projection_call(shape, rows(7, 24), segments(7, 5, 10, 4098)) ==
+  CHECK(check_blas_call(shape, rows(7, 24), segments(7, 5, 10, 4098)) ==
         Status{Code::unsupported, 0, 16});
 }
 

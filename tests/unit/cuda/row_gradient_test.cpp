@@ -41,7 +41,7 @@ struct Planner {
 
   template <class On>
   Status operator()(const On& on, DeviceRowPlan<Row>& made) {
-    const View<const Row, 2, DeviceSpace> rows = on.rows();
+    const DeviceView<const Row, 2> rows = on.rows();
     if (Status s = check_row_plan(rows, num_rows, on.unique(), on.scatter()); !s.ok()) return s;
     Workspace memory{View<std::byte, 1>(bytes)};
     made = make_row_plan(device, PlainSorter(), rows, num_rows, on.unique(), on.scatter(), memory);
@@ -170,7 +170,7 @@ TEST_CASE("row gradients on a GPU's threads: what does not fit is refused, and n
     CHECK(training.on.step(training.device, training.planner, step) == expected);
     CHECK(same_bits(training.on.results().table, c.table));
   };
-  using Floats = View<float, 2, DeviceSpace>;
+  using Floats = DeviceView<float, 2>;
   refuse([](auto& on) { on.gradients() = on.gradients().slice(0, 29); },
          {Code::shape_mismatch, 0, 30});
   refuse([](auto& on) { on.gradients() = Floats(on.gradients().data(), 30, 15); },
@@ -185,8 +185,8 @@ TEST_CASE("row gradients on a GPU's threads: what does not fit is refused, and n
   refuse([](auto&) {}, {Code::invalid_config}, {infinity});
   refuse([](auto&) {}, {Code::invalid_config}, {0.5f, infinity});
 
-  using Ids = View<const std::int32_t, 2, DeviceSpace>;
-  View<std::int32_t, 1, DeviceSpace> unique(nullptr, 6);
+  using Ids = DeviceView<const std::int32_t, 2>;
+  DeviceView<std::int32_t, 1> unique(nullptr, 6);
   CHECK(check_row_plan(Ids(nullptr, 3, 2), 5, unique, unique).ok());
   CHECK(check_row_plan(Ids(nullptr, 3, 0), 5, unique, unique) ==
         Status{Code::shape_mismatch, 0, 1});

@@ -47,11 +47,10 @@ TEST_CASE("scale tiles: rows are quantised as on the CPU, and what fills a tile 
   const ScaleTiles layout{tokens, inputs / 32};
   std::vector<E4m3> codes(at(tokens * inputs));
   std::vector<E8m0> tiles(at(layout.bytes()), E8m0{255});
-  REQUIRE(quantise_codes(
-              ThreadedDevice(),
-              View<const Bf16, 2, DeviceSpace>(e.data(), tokens, inputs).with_stride<0>(stride),
-              View<E4m3, 2, DeviceSpace>(codes.data(), tokens, inputs),
-              View<E8m0, 1, DeviceSpace>(tiles.data(), layout.bytes()))
+  REQUIRE(quantise_codes(ThreadedDevice(),
+                         DeviceView<const Bf16, 2>(e.data(), tokens, inputs).with_stride<0>(stride),
+                         DeviceView<E4m3, 2>(codes.data(), tokens, inputs),
+                         DeviceView<E8m0, 1>(tiles.data(), layout.bytes()))
               .ok());
   Index spoiled = 0;
   for (Index t = 0; t < tokens; ++t)
@@ -71,13 +70,13 @@ TEST_CASE("scale tiles: rows are quantised as on the CPU, and what fills a tile 
 
 TEST_CASE("scale tiles: shapes that disagree are refused") {
   const ThreadedDevice device;
-  using Scales = View<const E8m0, 2, DeviceSpace>;
-  using Tiles = View<E8m0, 1, DeviceSpace>;
-  using Codes = View<E4m3, 2, DeviceSpace>;
+  using Scales = DeviceView<const E8m0, 2>;
+  using Tiles = DeviceView<E8m0, 1>;
+  using Codes = DeviceView<E4m3, 2>;
   CHECK(tile_scales(device, Scales(nullptr, 2, 3), Tiles(nullptr, 511)) ==
         Status{Code::shape_mismatch, 0, 512});
   const auto refused = [&](Index inputs, Codes codes, Index tiles) {
-    return quantise_codes(device, View<const Bf16, 2, DeviceSpace>(nullptr, 3, inputs), codes,
+    return quantise_codes(device, DeviceView<const Bf16, 2>(nullptr, 3, inputs), codes,
                           Tiles(nullptr, tiles));
   };
   CHECK(refused(70, Codes(nullptr, 3, 70), 512) == Status{Code::shape_mismatch, 0, 64});

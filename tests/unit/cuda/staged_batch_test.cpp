@@ -55,7 +55,7 @@ struct Staged {
         batch(StagedBatch<Store, Codec>::make(
                   store, codec, w, most_ids,
                   View<std::byte, 1, PinnedSpace>(pinned.data(), static_cast<Index>(pinned.size())),
-                  View<std::byte, 1, DeviceSpace>(gpu.data(), static_cast<Index>(gpu.size())))
+                  DeviceView<std::byte, 1>(gpu.data(), static_cast<Index>(gpu.size())))
                   .value()) {}
 
   /// What the GPU does of a step: takes the batch, decodes both layers.
@@ -65,8 +65,8 @@ struct Staged {
     for (Index l = 0; l < layers; ++l)
       CHECK(batch
                 ->decode(device, l,
-                         View<Bf16, 2, DeviceSpace>(all.data() + l * tokens * heads * width, tokens,
-                                                    heads * width))
+                         DeviceView<Bf16, 2>(all.data() + l * tokens * heads * width, tokens,
+                                             heads * width))
                 .ok());
     return all;
   }
@@ -528,10 +528,10 @@ TEST_CASE("staged batch: what does not fit is refused") {
   CHECK(take(-1, 2, 3, 1) == Status{Code::invalid_config});
   REQUIRE(take(10, 2, 3, 0).ok());
   std::vector<Bf16> out(at(11 * heads * 16));
-  const View<Bf16, 2, DeviceSpace> to(out.data(), 11, heads * 16);
+  const DeviceView<Bf16, 2> to(out.data(), 11, heads * 16);
   CHECK(s.batch->decode(s.device, 2, to) == Status{Code::shape_mismatch, 0, 2});
   CHECK(s.batch->decode(s.device, 0, to) == Status{Code::shape_mismatch, 0, 10});
-  CHECK(s.batch->decode(s.device, 0, View<Bf16, 2, DeviceSpace>(out.data(), 10, 16)) ==
+  CHECK(s.batch->decode(s.device, 0, DeviceView<Bf16, 2>(out.data(), 10, 16)) ==
         Status{Code::shape_mismatch, 0, heads * 16});
   const std::vector<std::int32_t> bad(at(layers * heads), 100);
   CHECK(s.plan(bad) == Status{Code::bad_row, 0, 0});
@@ -539,7 +539,7 @@ TEST_CASE("staged batch: what does not fit is refused") {
   using Batch = StagedBatch<BackgroundStore<GatedStore>, Bf16Codec>;
   const View<std::byte, 1, PinnedSpace> pinned(s.pinned.data(),
                                                static_cast<Index>(s.pinned.size()));
-  const View<std::byte, 1, DeviceSpace> gpu(s.gpu.data(), static_cast<Index>(s.gpu.size()));
+  const DeviceView<std::byte, 1> gpu(s.gpu.data(), static_cast<Index>(s.gpu.size()));
   const auto refused = [&](Index width, Index most, Index host, Index device) {
     return Batch::make(s.store, {}, width, most, pinned.slice(0, host), gpu.slice(0, device))
         .status();

@@ -7,6 +7,7 @@
 #include "threaded_warp.hpp"
 
 #include <engram/cuda/cached_gather_body.hpp>
+#include <engram/storage/host_store.hpp>
 #include <random_table.hpp>
 
 #include <algorithm>

@@ -14,7 +14,7 @@ namespace engram {
 
 template <class Store, class Codec, class Row, class Out>
 Status gather(const ThreadedDevice& device, const Store& store, const Codec& codec, Index width,
-              View<Row, 2, DeviceSpace> row_ids, View<Out, 2, DeviceSpace> out) {
+              DeviceView<Row, 2> row_ids, DeviceView<Out, 2> out) {
   using Id = std::remove_const_t<Row>;
   const View<const Id, 2> rows = row_ids.for_body();
   if (Status s = check_gather(store, codec, width, rows, out.for_body()); !s.ok()) return s;
@@ -26,16 +26,15 @@ Status gather(const ThreadedDevice& device, const Store& store, const Codec& cod
 
 template <class Store, class Codec, class Row, class Out>
 Status gather(const ThreadedDevice& device, const Table<Store, Codec>& table,
-              View<Row, 2, DeviceSpace> row_ids, View<Out, 2, DeviceSpace> out) {
+              DeviceView<Row, 2> row_ids, DeviceView<Out, 2> out) {
   return gather(device, table.store(), table.codec(), table.row_width(), row_ids, out);
 }
 
 template <Gate G, class Key, class Value, class Hidden, class Updated, class Row>
-Status fuse(const ThreadedDevice& device, View<Key, 3, DeviceSpace> keys,
-            View<Value, 2, DeviceSpace> value, View<Hidden, 3, DeviceSpace> hidden,
-            View<Updated, 3, DeviceSpace> out, const FusionConfig& config, const G& gate,
-            const DeviceFusion<Row>& with, View<float, 2, DeviceSpace> gates,
-            View<Part, 1, DeviceSpace> parts) {
+Status fuse(const ThreadedDevice& device, DeviceView<Key, 3> keys, DeviceView<Value, 2> value,
+            DeviceView<Hidden, 3> hidden, DeviceView<Updated, 3> out, const FusionConfig& config,
+            const G& gate, const DeviceFusion<Row>& with, DeviceView<float, 2> gates,
+            DeviceView<Part, 1> parts) {
   if (Status s = check_fusion(keys, value, hidden, out, with, gates, parts); !s.ok()) return s;
   fuse_by_warps(device, keys, value, hidden, out, config, gate, with, gates, parts);
   return {};

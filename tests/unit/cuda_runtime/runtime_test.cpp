@@ -6,6 +6,7 @@
 #include <contains.hpp>
 #include <engram/cuda/device_store.hpp>
 #include <engram/cuda/row_cache.hpp>
+#include <engram/storage/host_store.hpp>
 
 #include <cstdlib>
 #include <cstring>
