@@ -22,15 +22,42 @@ struct alignas(16) Sixteen {
     else
       return to_float(T{static_cast<std::uint16_t>(words[i / 2] >> (i % 2 * 16))});
   }
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE void set(int i, float x) noexcept {
+  /// Elements i and i + 1, i even. A GPU's NaN has bits of its own.
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void set_pair(int i, float x, float y) noexcept {
     if constexpr (std::is_same_v<T, float>) {
       words[i] = to_bits(x);
+      words[i + 1] = to_bits(y);
     } else {
-      const std::uint32_t half = from_float<T>(x).bits;
-      words[i / 2] = i % 2 == 0 ? half : words[i / 2] | half << 16;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+      if constexpr (std::is_same_v<T, Bf16>) {
+        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(words[i / 2]) : "f"(y), "f"(x));
+        return;
+      }
+#endif
+      words[i / 2] = from_float<T>(x).bits | std::uint32_t{from_float<T>(y).bits} << 16;
     }
   }
 };
+
+/// Reads and writes 16 bytes that pass through once, and leave the nearest cache to what is read
+/// again: the gain, by every token.
+template <Element T>
+ENGRAM_HD ENGRAM_ALWAYS_INLINE Sixteen<T> read_passing(const Sixteen<T>* at) noexcept {
+#if defined(__CUDA_ARCH__)
+  const uint4 v = __ldcs(reinterpret_cast<const uint4*>(at));
+  return {{v.x, v.y, v.z, v.w}};
+#else
+  return *at;
+#endif
+}
+template <Element T>
+ENGRAM_HD ENGRAM_ALWAYS_INLINE void write_passing(Sixteen<T>* at, const Sixteen<T>& x) noexcept {
+#if defined(__CUDA_ARCH__)
+  __stcs(reinterpret_cast<uint4*>(at), uint4{x.words[0], x.words[1], x.words[2], x.words[3]});
+#else
+  *at = x;
+#endif
+}
 
 /// What a call of fuse() has; see there. Views of memory that the threads reach.
 template <Element T, class GateFunction, class Row>
@@ -97,7 +124,7 @@ ENGRAM_HD void fuse_row(const Block& block, FuseShared& shared, const FuseCall<T
   Vector h[Hold], v[Hold];
   ENGRAM_CUDA_UNROLL
   for (int i = 0; i < Hold; ++i)
-    if (const int at = thread + i * Block::threads; at < vectors) h[i] = hidden[at];
+    if (const int at = thread + i * Block::threads; at < vectors) h[i] = read_passing(hidden + at);
   float gate = 0, score = 0;
   if (part == Part::full || part == Part::muted) {
     const auto* const keys = reinterpret_cast<const Vector*>(row_of(call.keys, t, g));
@@ -109,18 +136,25 @@ ENGRAM_HD void fuse_row(const Block& block, FuseShared& shared, const FuseCall<T
     ENGRAM_CUDA_UNROLL
     for (int i = 0; i < Hold; ++i)
       if (const int at = thread + i * Block::threads; at < vectors) {
-        k[i] = keys[at];
+        k[i] = read_passing(keys + at);
         v[i] = value[at];
       }
+    constexpr int quarters = Vector::count / 4;
+    Sixteen<float> weights[quarters], next[quarters];
+    const auto read_gain = [&](int i) {
+      const int at = thread + i * Block::threads;
+      ENGRAM_CUDA_UNROLL
+      for (int j = 0; j < quarters; ++j)
+        if (gain != nullptr && at < vectors) next[j] = gain[at * quarters + j];
+    };
     float sums[3] = {0, 0, 0};  // of h^2, k^2 and h gain k
+    read_gain(0);
     ENGRAM_CUDA_UNROLL
     for (int i = 0; i < Hold; ++i) {
-      const int at = thread + i * Block::threads;
-      if (at >= vectors) continue;
-      Sixteen<float> weights[Vector::count / 4];
       ENGRAM_CUDA_UNROLL
-      for (int j = 0; j < Vector::count / 4 && gain != nullptr; ++j)
-        weights[j] = gain[at * (Vector::count / 4) + j];
+      for (int j = 0; j < quarters; ++j) weights[j] = next[j];
+      if (i + 1 < Hold) read_gain(i + 1);
+      if (thread + i * Block::threads >= vectors) continue;
       ENGRAM_CUDA_UNROLL
       for (int e = 0; e < Vector::count; ++e) {
         const float x = h[i].get(e), y = k[i].get(e);
@@ -156,15 +190,20 @@ ENGRAM_HD void fuse_row(const Block& block, FuseShared& shared, const FuseCall<T
     Vector o = h[i];
     if (part == Part::full) {
       ENGRAM_CUDA_UNROLL
-      for (int e = 0; e < Vector::count; ++e) {
-        const float memory = gate * v[i].get(e);
-        squares += memory * memory;
-        o.set(e, call.add_residual ? h[i].get(e) + memory : memory);
+      for (int e = 0; e < Vector::count; e += 2) {
+        float x[2];
+        ENGRAM_CUDA_UNROLL
+        for (int j = 0; j < 2; ++j) {
+          const float memory = gate * v[i].get(e + j);
+          squares += memory * memory;
+          x[j] = call.add_residual ? h[i].get(e + j) + memory : memory;
+        }
+        o.set_pair(e, x[0], x[1]);
       }
     } else if (!call.add_residual) {
       o = Vector();
     }
-    out[at] = o;
+    write_passing(out + at, o);
   }
   if (call.norms.size() != 0) {
     ENGRAM_CUDA_UNROLL

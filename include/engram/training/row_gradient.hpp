@@ -71,6 +71,11 @@ constexpr Index row_gradient_workspace_bytes(Index count, Index width) noexcept 
                             Workspace::bytes_for<float>(most_partials(count) * width));
 }
 
+/// Reads that are on the way when the first is added: several where a lane is a thread, which else
+/// would wait for each; one where lanes are registers of one thread, which has none to spare.
+template <class Lanes>
+inline constexpr int reads_at_once = sizeof(typename Lanes::Float) == sizeof(float) ? 8 : 1;
+
 /// The sum of a chunk's places; the item is the chunk.
 struct RowChunkBody {
   RowGradientPlan* plan;
@@ -89,9 +94,7 @@ struct RowChunkBody {
   }
 
  private:
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE const float* at(const SortedRows& sorted, Index i,
-                                                 Index width) const noexcept {
-    const Index position = sorted.position(i);
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE const float* at(Index position, Index width) const noexcept {
     if (columns == 1 || gradients.stride(0) == columns * width)
       return gradients.data() + position * (columns == 1 ? gradients.stride(0) : width);
     return gradients.data() + position / columns * gradients.stride(0) + position % columns * width;
@@ -109,17 +112,38 @@ struct RowChunkBody {
     float* const to = chunk.partial < 0 ? sums.data() + chunk.unique * sums.stride(0)
                                         : partials + chunk.partial * width;
     for (Index i = chunk.first + ahead; i < end + ahead && i < sorted.count; ++i) {
-      const float* const next = at(sorted, i, width);
+      const float* const next = at(sorted.position(i), width);
       for (Index d = 0; d < width; d += 16) prefetch(next + d);
     }
     bool finite = true;
     for (Index d = 0; d < width; d += 2 * lanes.width) {
       const Index left = width - d, further = left - lanes.width;
-      const float* const first = at(sorted, chunk.first, width) + d;
+      const float* const first = at(sorted.position(chunk.first), width) + d;
       auto low = lanes.load(first, left);
       auto high = lanes.load(first + lanes.width, further);
-      for (Index i = chunk.first + 1; i < end; ++i) {
-        const float* const from = at(sorted, i, width) + d;
+      Index i = chunk.first + 1;
+      if constexpr (constexpr int at_once = reads_at_once<Lanes>; at_once > 1)
+        for (; i + at_once <= end; i += at_once) {
+          Index position[at_once];
+          const float* from[at_once];
+          typename Lanes::Float lows[at_once], highs[at_once];
+          ENGRAM_CUDA_UNROLL
+          for (int j = 0; j < at_once; ++j) position[j] = sorted.position(i + j);
+          ENGRAM_CUDA_UNROLL
+          for (int j = 0; j < at_once; ++j) from[j] = at(position[j], width) + d;
+          ENGRAM_CUDA_UNROLL
+          for (int j = 0; j < at_once; ++j) {
+            lows[j] = lanes.load(from[j], left);
+            highs[j] = lanes.load(from[j] + lanes.width, further);
+          }
+          ENGRAM_CUDA_UNROLL
+          for (int j = 0; j < at_once; ++j) {
+            low += lows[j];
+            high += highs[j];
+          }
+        }
+      for (; i < end; ++i) {
+        const float* const from = at(sorted.position(i), width) + d;
         low += lanes.load(from, left);
         high += lanes.load(from + lanes.width, further);
       }
@@ -152,7 +176,17 @@ struct RowPartialsBody {
     bool finite = true;
     for (Index d = 0; d < width; d += lanes.width) {
       auto sum = lanes.load(parts + d, width - d);
-      for (Index c = 1; c < count; ++c) sum += lanes.load(parts + c * width + d, width - d);
+      Index c = 1;
+      if constexpr (constexpr int at_once = reads_at_once<Lanes>; at_once > 1)
+        for (; c + at_once <= count; c += at_once) {
+          typename Lanes::Float more[at_once];
+          ENGRAM_CUDA_UNROLL
+          for (int j = 0; j < at_once; ++j)
+            more[j] = lanes.load(parts + (c + j) * width + d, width - d);
+          ENGRAM_CUDA_UNROLL
+          for (int j = 0; j < at_once; ++j) sum += more[j];
+        }
+      for (; c < count; ++c) sum += lanes.load(parts + c * width + d, width - d);
       lanes.store(to + d, sum, width - d);
       finite = lanes.all_finite(sum) && finite;
     }
