@@ -37,7 +37,10 @@ struct Staged {
       Batch::make(store, {}, width, count, pinned.view(), memory.view()).value();
   gpu::Array<Bf16> out{std::vector<Bf16>(at(count * width), to_bf16(-9))};
 
-  Staged() { REQUIRE(cudaMemset(memory.data(), 0, at(memory.size())) == cudaSuccess); }
+  Staged() {
+    REQUIRE(cudaMemset(memory.data(), 0, at(memory.size())) == cudaSuccess);
+    REQUIRE(cudaDeviceSynchronize() == cudaSuccess);  // streams of their own do not wait for it
+  }
   void launch(const CudaDevice& device, Index timeout) const {
     CHECK(batch->take(device, tokens, 1, heads, timeout).ok());
     CHECK(batch->decode(device, 0, out.view(tokens, heads * width)).ok());
