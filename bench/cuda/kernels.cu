@@ -425,8 +425,7 @@ int main(int argc, char** argv) {
     HostStoreOptions options;
     options.stride = stride;
     auto pinned =
-        PinnedStore::make(HostStore::make(pinned_bytes / stride, bytes, scales, options).value(),
-                          [](Index) { return true; });
+        PinnedStore::make(HostStore::make(pinned_bytes / stride, bytes, scales, options).value());
     if (!pinned.ok()) {
       std::printf("[skipped] %s\n", pinned.message().c_str());
       return;

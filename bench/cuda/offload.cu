@@ -277,7 +277,7 @@ struct Tables {
     }
     const Index pinned_rows = pinned_bytes / (row_bytes + 32);  // of 192 bytes
     auto made = HostStore::make(pinned_rows, row_bytes);
-    auto locked = made.ok() ? PinnedStore::make(std::move(made.value()), [](Index) { return true; })
+    auto locked = made.ok() ? PinnedStore::make(std::move(made.value()))
                             : Result<PinnedStore>(made.failure());
     if (locked.ok()) {
       pinned.emplace(std::move(locked.value()));

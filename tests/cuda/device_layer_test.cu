@@ -45,8 +45,7 @@ void check_layer(const Case& c, TableType& table) {
 
 using HbmTable = Table<DeviceStore, F32Codec>;
 HbmTable hbm_table(const Case& c) {
-  return HbmTable::make(DeviceStore::copy_of(c.store(), gpu::go_on).value(), {}, c.shape.row_width)
-      .value();
+  return HbmTable::make(DeviceStore::copy_of(c.store()).value(), {}, c.shape.row_width).value();
 }
 
 }  // namespace
@@ -63,7 +62,7 @@ TEST_CASE("cuda layer: rows to the new hidden state, from each kind of table") {
     HbmTable hbm = hbm_table(c);
     check_layer(c, hbm);
     using PinnedTable = Table<PinnedStore, F32Codec>;
-    auto locked = PinnedStore::make(c.store(), gpu::go_on);
+    auto locked = PinnedStore::make(c.store());
     if (!gpu::could_pin(locked)) continue;
     PinnedTable pinned = PinnedTable::make(std::move(locked.value()), {}, shape.row_width).value();
     check_layer(c, pinned);

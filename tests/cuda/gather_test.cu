@@ -61,12 +61,12 @@ void check_codec(const Codec& codec, Index width) {
   const HostStore table = random_table(codec, 997, width, 4);
   const Index bytes = table.row_bytes() + table.scale_bytes();
   for (const Index stride : {Index{0}, bytes, bytes + 7, (bytes + 63) / 64 * 64}) {
-    const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on, stride).value();
+    const DeviceStore store = DeviceStore::copy_of(table, Unwatched(), stride).value();
     check_gather<int, Out>(store, table, codec, width, 1, 1, 5);
     check_gather<std::int64_t, Out>(store, table, codec, width, 33, 3, 6);
     check_gather<int, Out>(store, table, codec, width, 700, 16, 7, 3);
   }
-  const auto pinned = PinnedStore::make(random_table(codec, 997, width, 4), gpu::go_on);
+  const auto pinned = PinnedStore::make(random_table(codec, 997, width, 4));
   if (!gpu::could_pin(pinned)) return;
   check_gather<int, Out>(pinned.value(), table, codec, width, 57, 4, 8);
 }
@@ -105,7 +105,7 @@ void check_all_pairs() {
     for (Index b = 0; b < 8; ++b)
       to.scales[b] = static_cast<std::byte>(row >= 256 && b == row % 8 ? 127 : row % 256);
   }
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   std::vector<int> ids(512);
   for (std::size_t i = 0; i < 512; ++i) ids[i] = static_cast<int>(i);
   gpu::OwnStream stream;
@@ -129,7 +129,7 @@ TEST_CASE("cuda gather: more than 65,535 blocks, and more than 4 GiB of rows and
   if (!gpu::is_here()) return;
   const Fp8Codec small;
   const HostStore table = random_table(small, 500, 64, 18);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   check_gather<int, Bf16>(store, table, small, 64, 65536, 16, 19);  // 262,144 blocks
 
   const Bf16Codec codec;
@@ -160,10 +160,10 @@ TEST_CASE("cuda gather: 65,536 tokens, and outputs with gaps", "[large]") {
   if (!gpu::is_here()) return;
   const Bf16Codec codec;
   const HostStore table = random_table(codec, 5000, 128, 9);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   check_gather<int, Bf16>(store, table, codec, 128, 65536, 16, 10);
   const auto check_gaps = [](const auto& of, const HostStore& from, Index width) {
-    const DeviceStore rows_of = DeviceStore::copy_of(from, gpu::go_on).value();
+    const DeviceStore rows_of = DeviceStore::copy_of(from).value();
     const Index used = 3 * width, stride = used + 16;
     Random random(11);
     gpu::OwnStream stream;
@@ -192,7 +192,7 @@ TEST_CASE("cuda gather: ids that are no rows give zeros and are reported, the fi
   const auto check = [](const auto& codec, Index width, auto element) {
     using Out = decltype(element);
     const HostStore table = random_table(codec, 100, width, 12);
-    const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+    const DeviceStore store = DeviceStore::copy_of(table).value();
     Random random(13);
     gpu::OwnStream stream;
     std::vector<std::int64_t> ids = zipf_ids<std::int64_t>(500, 100, random);
@@ -234,7 +234,7 @@ TEST_CASE("cuda gather: a captured call, replayed 72 times with other ids") {
   if (!gpu::is_here()) return;
   const Bf16Codec codec;
   const HostStore table = random_table(codec, 3000, 128, 14);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   Random random(15);
   gpu::OwnStream stream;
   gpu::Array<int> rows(std::vector<int>(640, 0));
@@ -255,7 +255,7 @@ TEST_CASE("cuda gather: streams beside each other keep their rows and errors apa
   if (!gpu::is_here()) return;
   const F32Codec codec;
   const HostStore table = random_table(codec, 3000, 64, 16);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   constexpr int count = 4, turns = 20;
   gpu::OwnStream streams[count];
   std::vector<gpu::Array<int>> rows;

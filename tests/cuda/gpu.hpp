@@ -39,9 +39,6 @@ bool could_pin(const Result<Store>& made) {
   return true;
 }
 
-/// Lets a store be copied to its end.
-inline constexpr auto go_on = [](Index) { return true; };
-
 using elements::at;
 using elements::same_bits;
 

@@ -37,8 +37,8 @@ TEST_CASE("no GPU: a sentence, and the runtime has no error left") {
   check_made(PinnedMemory::make(64));
   check_made(DeviceStore::make(10, 64));
   check_made(RowCache::make({10, 64, 0}, 4096));
-  check_made(DeviceStore::copy_of(HostStore::make(10, 64).value(), gpu::go_on));
-  const auto pinned = PinnedStore::make(HostStore::make(10, 64).value(), gpu::go_on);
+  check_made(DeviceStore::copy_of(HostStore::make(10, 64).value()));
+  const auto pinned = PinnedStore::make(HostStore::make(10, 64).value());
   if (!found.ok() || gpu::could_pin(pinned)) check_made(pinned);
   if (found.ok()) CHECK(cudaGetLastError() == cudaSuccess);  // without a driver it never is
 }

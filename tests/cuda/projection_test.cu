@@ -158,8 +158,7 @@ TEST_CASE("cuda projection: a layer over it, beside the layer over the plain loo
     std::memcpy(host.mutable_ref()(r).codes, random_elements<Bf16>(row_width, random).data(),
                 at(row_width * 2));
   using RowsOfBf16 = Table<DeviceStore, Bf16Codec>;
-  RowsOfBf16 table =
-      RowsOfBf16::make(DeviceStore::copy_of(host, gpu::go_on).value(), {}, row_width).value();
+  RowsOfBf16 table = RowsOfBf16::make(DeviceStore::copy_of(host).value(), {}, row_width).value();
   std::vector<int> ids;
   for (Index i = 0; i < tokens * columns; ++i) ids.push_back(static_cast<int>(random.below(rows)));
   const gpu::Array<int> on_gpu(ids);

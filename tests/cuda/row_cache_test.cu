@@ -70,11 +70,11 @@ void check_calls(const Store& store, const HostStore& table, const Codec& codec,
 template <class Out, class Codec>
 void check_codec(const Codec& codec, Index width) {
   const HostStore table = random_table(codec, 3000, width, 20);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   check_calls<Out>(store, table, codec, width, 1, 0);
   check_calls<Out>(store, table, codec, width, 5, 3);
   check_calls<Out>(store, table, codec, width, 100, 0);
-  const auto pinned = PinnedStore::make(random_table(codec, 3000, width, 20), gpu::go_on);
+  const auto pinned = PinnedStore::make(random_table(codec, 3000, width, 20));
   if (!gpu::could_pin(pinned)) return;
   check_calls<Out>(pinned.value(), table, codec, width, 7, 0);
 }
@@ -94,7 +94,7 @@ TEST_CASE("cuda row cache: what a call brought in is there for the next one") {
   if (!gpu::is_here()) return;
   const F32Codec codec;
   const HostStore table = random_table(codec, 1000, 64, 22);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   gpu::OwnStream stream;
   const CudaDevice device = stream.device();
   RowCache cache = RowCache::make(shape_of(store), Index{1} << 30).value();
@@ -123,7 +123,7 @@ TEST_CASE("cuda row cache: ids that are no rows give zeros and are reported, the
   if (!gpu::is_here()) return;
   const Fp8Codec codec;
   const HostStore table = random_table(codec, 100, 64, 23);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   RowCache cache = cache_for(store, 3);
   Random random(24);
   gpu::OwnStream stream;
@@ -168,8 +168,8 @@ TEST_CASE("cuda row cache: a captured call, replayed 72 times with other ids") {
   const Fp8Codec codec;
   HostStore table = random_table(codec, 3000, 256, 25);
   const HostStore same = random_table(codec, 3000, 256, 25);
-  const auto pinned = PinnedStore::make(std::move(table), gpu::go_on);
-  const DeviceStore store = DeviceStore::copy_of(same, gpu::go_on).value();
+  const auto pinned = PinnedStore::make(std::move(table));
+  const DeviceStore store = DeviceStore::copy_of(same).value();
   const auto check = [&](const auto& base) {
     RowCache cache = cache_for(base, 4);
     Random random(26);
@@ -200,7 +200,7 @@ TEST_CASE("cuda row cache: streams beside each other share a cache, and their ro
   if (!gpu::is_here()) return;
   const F32Codec codec;
   const HostStore table = random_table(codec, 3000, 64, 27);
-  const DeviceStore store = DeviceStore::copy_of(table, gpu::go_on).value();
+  const DeviceStore store = DeviceStore::copy_of(table).value();
   RowCache cache = cache_for(store, 6);
   constexpr int count = 4, turns = 20;
   gpu::OwnStream streams[count];

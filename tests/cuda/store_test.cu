@@ -84,7 +84,7 @@ TEST_CASE("device store: an upload is verified, and a byte that changed since is
                          Shape{500, 33, 4, 41}, Shape{100'000, 256, 8, 0}}) {
     INFO(s.rows << " rows of " << s.codes << " and " << s.scales << ", stride " << s.stride);
     const HostStore host = random_store(s.rows, s.codes, s.scales, 5);
-    const DeviceStore store = DeviceStore::copy_of(host, gpu::go_on, s.stride).value();
+    const DeviceStore store = DeviceStore::copy_of(host, Unwatched(), s.stride).value();
     CHECK(verify_upload(stream.device(), store).ok());
     CHECK(verify_upload(stream.device(1), store).ok());
     const Index used = s.codes + s.scales;
@@ -118,7 +118,7 @@ TEST_CASE("pinned store: the GPU reads the host's rows by the host's addresses")
   if (!gpu::is_here()) return;
   HostStore host = random_store(5000, 264, 0, 3);
   const std::byte* const base = host.ref().base;
-  auto pinned = PinnedStore::make(std::move(host), gpu::go_on);
+  auto pinned = PinnedStore::make(std::move(host));
   if (!gpu::could_pin(pinned)) return;
   CHECK(pinned.value().ref().base == base);
   cudaPointerAttributes attributes{};

@@ -7,6 +7,7 @@
 
 #include <engram/cuda/device_memory.hpp>
 #include <engram/cuda/pack_rows.hpp>
+#include <engram/cuda/progress.hpp>
 #include <engram/storage/row_shape.hpp>
 #include <engram/storage/sigbus_guard.hpp>
 #include <engram/storage/store.hpp>
@@ -42,8 +43,9 @@ class DeviceStore {
   /// Fails as make(), and with what the GPU or the reading of the rows says.
   /// Cost  one thread packs the rows and takes their digest, at 3 GB/s for rows of 264 bytes and 4
   ///       for 2560 (measured without a GPU, an AMD EPYC with AVX2, g++ -O2).
-  template <AddressableStore From, class Progress>
-  static Result<DeviceStore> copy_of(const From& from, const Progress& progress, Index stride = 0);
+  template <AddressableStore From, class Progress = Unwatched>
+  static Result<DeviceStore> copy_of(const From& from, const Progress& progress = {},
+                                     Index stride = 0);
 
   Index num_rows() const noexcept { return shape_.num_rows; }
   Index row_bytes() const noexcept { return shape_.row_bytes; }

@@ -4,6 +4,7 @@
 // A table in host memory that the GPU reads itself, row by row, over its link: larger than the
 // GPU's memory, and as fast as the link where rows are asked for early enough.
 
+#include <engram/cuda/progress.hpp>
 #include <engram/cuda/runtime.hpp>
 #include <engram/storage/host_store.hpp>
 
@@ -24,8 +25,8 @@ class PinnedStore {
   /// Fails with unsupported (no GPU; one that knows host memory by other addresses than the host),
   /// invalid_config (rows that another process shares for reading), out_of_memory (more than the
   /// system lets a process lock; index: the bytes) or device.
-  template <class Progress>
-  static Result<PinnedStore> make(HostStore&& store, const Progress& progress);
+  template <class Progress = Unwatched>
+  static Result<PinnedStore> make(HostStore&& store, const Progress& progress = {});
 
   PinnedStore(PinnedStore&&) = default;
   PinnedStore& operator=(PinnedStore&&) = delete;

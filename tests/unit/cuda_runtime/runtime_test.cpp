@@ -101,8 +101,6 @@ HostStore numbered_rows(Index rows) {
   return store;
 }
 
-const auto go_on = [](Index) { return true; };
-
 }  // namespace
 
 TEST_CASE("cuda runtime: no GPU, no driver and an old one are sentences that say what to do") {
@@ -169,7 +167,7 @@ TEST_CASE("cuda runtime: an upload that fails or is given up leaves nothing behi
   const HostStore from = numbered_rows(70'000);
   runtime = {};
   runtime.copies_that_work = 1;
-  const auto failed = DeviceStore::copy_of(from, go_on);
+  const auto failed = DeviceStore::copy_of(from);
   CHECK(failed.status() ==
         Status{Code::device, static_cast<std::int32_t>(cudaErrorIllegalAddress)});
   CHECK(contains(failed.message(), "upload: "));
