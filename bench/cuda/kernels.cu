@@ -8,7 +8,6 @@
 #include "on_gpu.hpp"
 
 #include <engram/codec/fp8.hpp>
-#include <engram/core/splitmix.hpp>
 #include <engram/cuda/cached_gather.cuh>
 #include <engram/cuda/device_front_end.cuh>
 #include <engram/cuda/device_store.hpp>
@@ -21,7 +20,6 @@
 #include <engram/engram.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -33,10 +31,10 @@ namespace {
 
 constexpr int rounds = 15;
 
-/// Keeps the stream busy for some 100 us, while the host launches what is behind.
+/// Keeps the stream busy for about a millisecond, while the host launches what is behind.
 __global__ void hold_back() {
   const long long begin = clock64();
-  while (clock64() - begin < 200'000) continue;
+  while (clock64() - begin < 2'000'000) continue;
 }
 
 /// Median seconds of what launch() puts on the stream, between events. Both are there before the
@@ -54,6 +52,8 @@ double seconds_of(const CudaDevice& device, const Launch& launch, const Before& 
     need(cudaEventRecord(begin, device.stream), "event");
     launch();
     need(cudaEventRecord(end, device.stream), "event");
+    if (round >= 3 && cudaEventQuery(begin) != cudaErrorNotReady)
+      give_up("a launch took longer than hold_back()");
     need(cudaEventSynchronize(end), "wait");
     float ms = 0;
     need(cudaEventElapsedTime(&ms, begin, end), "event");
@@ -279,21 +279,28 @@ void bench_conv(const CudaDevice& device, double rate) {
 }
 
 /// The other way to train rows: every place adds its part by itself, in any order, four floats at
-/// once where the card can.
+/// once where the card can. width: 4 times a power of two, or a multiple of 128.
 __global__ void atomic_sgd(const int* ids, Index count, const float* gradients, Index width,
                            float rate, float* table) {
-  const Index warps = Index{gridDim.x} * (blockDim.x / 32);
-  for (Index i = Index{blockIdx.x} * (blockDim.x / 32) + threadIdx.x / 32; i < count; i += warps) {
+#if __CUDA_ARCH__ >= 900
+  const int lanes = width < 32 * 4 ? static_cast<int>(width / 4) : 32;
+#else
+  const int lanes = 32;
+#endif
+  const Index groups = Index{gridDim.x} * (blockDim.x / lanes);
+  const int lane = threadIdx.x % lanes;
+  for (Index i = Index{blockIdx.x} * (blockDim.x / lanes) + threadIdx.x / lanes; i < count;
+       i += groups) {
     const float* const from = gradients + i * width;
     float* const to = table + ids[i] * width;
 #if __CUDA_ARCH__ >= 900
-    for (Index d = threadIdx.x % 32 * 4; d < width; d += 32 * 4) {
+    for (Index d = lane * 4; d < width; d += lanes * 4) {
       const auto g = *reinterpret_cast<const float4*>(from + d);
       atomicAdd(reinterpret_cast<float4*>(to + d),
                 float4{-rate * g.x, -rate * g.y, -rate * g.z, -rate * g.w});
     }
 #else
-    for (Index d = threadIdx.x % 32; d < width; d += 32) atomicAdd(to + d, -rate * from[d]);
+    for (Index d = lane; d < width; d += lanes) atomicAdd(to + d, -rate * from[d]);
 #endif
   }
 }
@@ -308,24 +315,25 @@ void bench_backward(const CudaDevice& device) {
     float* const rows = reinterpret_cast<float*>(table.store().mutable_ref().base);
     need(cudaMemset(rows, 0, static_cast<std::size_t>(num_rows * width * 4)), "table");
     constexpr int sets = 4;  // other ids and gradients each time, so that no cache holds them
-    const Array<int> ids(some_ids(sets * count, num_rows, true)), unique(count);
+    const Array<int> ids(some_ids(sets * count, num_rows, true)), unique(sets * count);
     const Array<float> gradients(sets * count * width), sums(count * width), state(num_rows);
     fill(gradients);
     need(cudaMemset(state.data(), 0, static_cast<std::size_t>(num_rows * 4)), "state");
     const RowPlanner planner = RowPlanner::make(count).value();
-    const Array<std::byte> memory(planner.workspace_bytes()),
+    const Array<std::byte> memory(sets * planner.workspace_bytes()),
         partials(row_sums_workspace_bytes(count, width));
     using Bytes = DeviceView<std::byte, 1>;
     const RowStep step{1e-3f, 0, 0, 0, NonFinite::skip};
-    DeviceRowPlan<int> plan;
+    DeviceRowPlan<int> plans[sets];
     const auto make_plan = [&](int set) {
+      const Index bytes = planner.workspace_bytes();
       need(planner.plan(device, DeviceView<const int, 2>(ids.data() + set * count, tokens, columns),
-                        num_rows, DeviceView<int, 1>(unique.data(), count), {}, plan,
-                        Bytes(memory.data(), memory.count)),
+                        num_rows, DeviceView<int, 1>(unique.data() + set * count, count), {},
+                        plans[set], Bytes(memory.data() + set * bytes, bytes)),
            "plan");
     };
     const auto update = [&](int set, const auto& optimizer) {
-      need(update_rows(device, table, plan,
+      need(update_rows(device, table, plans[set],
                        DeviceView<const float, 2>(gradients.data() + set * count * width, tokens,
                                                   columns * width),
                        DeviceView<float, 2>(sums.data(), count, width),
@@ -339,8 +347,8 @@ void bench_backward(const CudaDevice& device) {
                                                   step.rate, rows);
     });
     const double planned = seconds(device, sets, [&](int set) { make_plan(set); });
-    make_plan(0);  // ids are known before the forward pass, and so may the plan be
-    const double alone = seconds(device, sets, [&](int) { update(0, Sgd()); });
+    // Ids are known before the forward pass, and so may the plans be, which are there now.
+    const double alone = seconds(device, sets, [&](int set) { update(set, Sgd()); });
     const double sgd = seconds(device, sets, [&](int set) {
       make_plan(set);
       update(set, Sgd());
@@ -351,8 +359,8 @@ void bench_backward(const CudaDevice& device) {
     });
     std::printf(
         "rows of %3d floats, 8,192 x 16 Zipf ids: atomic SGD %8.1f us; plan %8.1f us, with SGD "
-        "%8.1f us, %5.2f of atomic (must 1.15, aim 1.0), with Adagrad %8.1f us; SGD of one plan "
-        "made before, the same rows each time, %8.1f us, %5.2f of atomic\n",
+        "%8.1f us, %5.2f of atomic (must 1.15, aim 1.0), with Adagrad %8.1f us; SGD with the plan "
+        "made before %8.1f us, %5.2f of atomic\n",
         static_cast<int>(width), atomic * 1e6, planned * 1e6, sgd * 1e6, sgd / atomic,
         adagrad * 1e6, alone * 1e6, alone / atomic);
   }
@@ -373,7 +381,6 @@ void bench_address(const CudaDevice& device) {
     const Array<int> begins(starts);
     const Array<NgramState> states(
         std::vector<NgramState>(static_cast<std::size_t>(sequences), front.initial_state()));
-    // Many in one graph: a launch by the host takes as long as the kernel.
     const double s = seconds(device, 20, [&](int) {
       need(front.address_batch(device, DeviceView<const int, 1>(ids.data(), tokens),
                                DeviceView<const int, 1>(begins.data(), sequences + 1),

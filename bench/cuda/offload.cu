@@ -42,7 +42,8 @@ namespace {
 
 constexpr Index columns = 16, row_width = 80, inputs = columns * row_width;  // 1280 values a token
 constexpr Index row_bytes = row_width * 2;
-constexpr int steps = 100, sets = 25;  // sets of ids, taken in turn
+constexpr int warm = 20, steps = 100;     // of each way
+constexpr int sets = 2 * (warm + steps);  // of ids: no step has those of one before
 
 using cuda_bench::need;
 void need(cublasStatus_t status, const char* what) {
@@ -232,12 +233,11 @@ struct Way {
 /// for all; with overlap and without they have other ids, which the other has not just brought.
 std::vector<double> medians(const CudaDevice& device, const std::vector<Way>& ways) {
   using Clock = std::chrono::steady_clock;
-  constexpr int warm = 20;
   std::vector<std::vector<double>> times(ways.size());
   for (int i = 0; i < warm + steps; ++i)
     for (std::size_t w = 0; w < ways.size(); ++w) {
       const Clock::time_point start = Clock::now();
-      ways[w].step((ways[w].overlap ? i + sets / 2 : i) % sets);
+      ways[w].step(ways[w].overlap ? i + sets / 2 : i);
       if (i >= warm)
         times[w].push_back(std::chrono::duration<double>(Clock::now() - start).count());
     }
@@ -275,7 +275,7 @@ struct Tables {
     } else {
       std::printf("[skipped] %s\n", made.message().c_str());
     }
-    const Index pinned_rows = pinned_bytes / (row_bytes + 32);  // of 192 bytes
+    const Index pinned_rows = pinned_bytes / default_stride(row_bytes);
     auto made = HostStore::make(pinned_rows, row_bytes);
     auto locked = made.ok() ? PinnedStore::make(std::move(made.value()))
                             : Result<PinnedStore>(made.failure());
@@ -364,7 +364,7 @@ void bench(const CudaDevice& device, const Model& model, Index tokens, Tables& t
   if (tables.pinned) {
     add_store(*tables.pinned, "page-locked memory", gather_from(*tables.pinned));
     cache.emplace(RowCache::make({tables.pinned->num_rows(), row_bytes, 0},
-                                 tables.pinned->num_rows() / 10 * row_bytes)
+                                 tables.pinned->num_rows() / 10 * (device_stride(row_bytes) + 8))
                       .value());
     add_store(*tables.pinned, "page-locked, a tenth cached", [&](const CudaDevice& on) {
       need(cached_gather(on, *cache, *tables.pinned, Bf16Codec(), row_width, memory.row_ids(),

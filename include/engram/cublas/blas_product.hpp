@@ -6,7 +6,9 @@
 // compiler.
 //
 // Descriptors are kept by value. cuBLAS takes them as what it may change, so each call has copies:
-// they are some hundred bytes, and calls may run at the same time.
+// they are some hundred bytes, and calls may run at the same time. That a copy of an initialised
+// descriptor is one, cuBLAS's documents do not say; cuda/projection_test.cu would show it on a
+// card.
 
 #include <engram/core/status.hpp>
 #include <engram/core/view.hpp>
@@ -64,15 +66,15 @@ struct BlasOperands {
 
 /// Sets an attribute of a product, unless one before was refused.
 template <class T>
-void set_attribute(cublasStatus_t& status, cublasLtMatmulDescOpaque_t& operation,
-                   cublasLtMatmulDescAttributes_t what, const T& value) {
+void set_blas_attribute(cublasStatus_t& status, cublasLtMatmulDescOpaque_t& operation,
+                        cublasLtMatmulDescAttributes_t what, const T& value) {
   if (status == CUBLAS_STATUS_SUCCESS)
     status = cublasLtMatmulDescSetAttribute(&operation, what, &value, sizeof value);
 }
 
 /// The plan for a number of tokens, or null.
 template <class Plan>
-const Plan* plan_for(const std::vector<Plan>& plans, Index tokens) noexcept {
+const Plan* blas_plan_for(const std::vector<Plan>& plans, Index tokens) noexcept {
   for (const Plan& plan : plans)
     if (plan.tokens == tokens) return &plan;
   return nullptr;

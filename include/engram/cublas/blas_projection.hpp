@@ -127,11 +127,11 @@ inline cublasStatus_t BlasProjection::add(const BlasMatrix& matrix, Index begin)
   product.begin = begin;
   product.outputs = matrix.weight.extent(0);
   cublasStatus_t s = cublasLtMatmulDescInit(&product.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-  set_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  set_blas_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
   if (matrix.bias.size() != 0) {
     const void* const bias = matrix.bias.data();
-    set_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    set_blas_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set_blas_attribute(s, product.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   }
   if (s == CUBLAS_STATUS_SUCCESS)
     s = cublasLtMatrixLayoutInit(
@@ -145,7 +145,7 @@ inline Result<void> BlasProjection::prepare(Index tokens) {
   if (tokens < 1)
     return fail(Code::invalid_config,
                 {"projection: prepared for ", tokens, " tokens, expected at least 1"});
-  if (plan_for(plans_, tokens) != nullptr) return {};
+  if (blas_plan_for(plans_, tokens) != nullptr) return {};
   Plan plan{};
   plan.tokens = tokens;
   cublasStatus_t s =
@@ -183,7 +183,7 @@ inline Status BlasProjection::project(cudaStream_t stream, DeviceView<const Bf16
   if (const Status s = check_blas_call(shape_, e, segments); !s.ok()) return s;
   const Index tokens = e.extent(0);
   if (tokens == 0) return {};
-  const Plan* const chosen = plan_for(plans_, tokens);
+  const Plan* const chosen = blas_plan_for(plans_, tokens);
   if (chosen == nullptr) return {Code::unsupported, 0, tokens};
   const Index needed = blas_workspace_bytes(chosen->workspace);
   if (workspace.size() < needed) return {Code::workspace_small, 0, needed};

@@ -70,7 +70,7 @@ class Fp8BlasProjection {
     if (const Status s = check_blas_call(shape_, e, segments); !s.ok()) return s;
     const Index tokens = e.extent(0);
     if (tokens == 0) return {};
-    const Plan* const plan = plan_for(plans_, tokens);
+    const Plan* const plan = blas_plan_for(plans_, tokens);
     if (plan == nullptr) return {Code::unsupported, 0, tokens};
     const Index needed = bytes_of(*plan);
     if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
@@ -111,7 +111,7 @@ class Fp8BlasProjection {
     cublasLtMatrixLayoutOpaque_t weight = weight_;
     const void* const of_rows = scales;
     cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
-    set_attribute(s, operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, of_rows);
+    set_blas_attribute(s, operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, of_rows);
     if (s != CUBLAS_STATUS_SUCCESS) return s;
     const float one = 1, zero = 0;
     return cublasLtMatmul(handle_.get(), &operation, &one, codes_, &weight, codes.data(),
@@ -176,12 +176,12 @@ inline cublasStatus_t Fp8BlasProjection::describe([[maybe_unused]] const E8m0* s
   cublasStatus_t s = cublasLtMatmulDescInit(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
   const auto each_32 = static_cast<std::int32_t>(CUBLASLT_MATMUL_MATRIX_SCALE_VEC32_UE8M0);
   const void* const of_weights = scales;
-  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, each_32);
-  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, each_32);
-  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, of_weights);
-  set_attribute(s, operation_, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
-                of_weights);  // until a call has its own
+  set_blas_attribute(s, operation_, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
+  set_blas_attribute(s, operation_, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, each_32);
+  set_blas_attribute(s, operation_, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, each_32);
+  set_blas_attribute(s, operation_, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, of_weights);
+  set_blas_attribute(s, operation_, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
+                     of_weights);  // until a call has its own
   return s;
 #else
   return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -192,7 +192,7 @@ inline Result<void> Fp8BlasProjection::prepare(Index tokens) {
   if (tokens < 1)
     return fail(Code::invalid_config,
                 {"projection: prepared for ", tokens, " tokens, expected at least 1"});
-  if (plan_for(plans_, tokens) != nullptr) return {};
+  if (blas_plan_for(plans_, tokens) != nullptr) return {};
   Plan plan{};
   plan.tokens = tokens;
   const auto columns = static_cast<std::uint64_t>(tokens);

@@ -5,6 +5,7 @@
 // that it is checked where neither it nor a GPU is.
 
 #include <engram/cuda/device_projection.hpp>
+#include <engram/gating/segments.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -52,8 +53,8 @@ inline Result<ProjectionShape> projection_shape(View<const BlasMatrix, 1> matric
   return ProjectionShape{inputs, width, branches};
 }
 
-/// check_projection_call(), and whether rows are dense and both arrays at multiples of 16 bytes:
-/// else unsupported (index: 16, another place).
+/// check_projection_call(); and shape_mismatch (index: M) where rows are not dense, unsupported
+/// (index: 16) where an array does not begin at a multiple of 16 bytes.
 inline Status check_blas_call(const ProjectionShape& shape, DeviceView<const Bf16, 2> e,
                               DeviceView<Bf16, 3> segments) noexcept {
   if (const Status s = check_projection_call(shape, e, segments); !s.ok()) return s;

@@ -60,13 +60,11 @@ ENGRAM_HD void address_tile(const Block& block, AddressTile& shared,
       const Reciprocal modulus{tables.divisors[at], tables.inverses[at]};
       const Index offset = tables.offsets[at];
       const std::uint64_t* const mixes = shared.mixes[column / tables.heads];
-      const Index step = turns * body.rows.stride(0);
-      Row* to = body.rows.data() + (begin + turn) * body.rows.stride(0) +
-                layer * body.rows.stride(1) + column;
-      for (int i = turn; i < count; i += turns, to += step)
-        *to = static_cast<Row>(shared.has_rows[i]
-                                   ? static_cast<Index>(modulus.remainder(mixes[i])) + offset
-                                   : Index{-1});
+      Row* const first = &body.rows(begin, layer, column);
+      for (int i = turn; i < count; i += turns)
+        first[i * body.rows.stride(0)] = static_cast<Row>(
+            shared.has_rows[i] ? static_cast<Index>(modulus.remainder(mixes[i])) + offset
+                               : Index{-1});
     }
     block.sync();
   }

@@ -7,7 +7,6 @@
 #include <engram/core/scalar.hpp>
 #include <engram/core/view.hpp>
 #include <engram/cuda/kernel_device.hpp>
-#include <engram/gating/segments.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 

@@ -54,11 +54,9 @@ class DeviceStore {
   /// The digest of the rows that copy_of() sent (RowDigestBody); none of a store from make(). It
   /// does not follow what is written through mutable_ref().
   std::optional<std::uint64_t> sent_digest() const noexcept { return sent_digest_; }
-  StridedRows ref() const noexcept {
-    return {memory_.data(), stride_, shape_.scale_bytes > 0 ? shape_.row_bytes : 0};
-  }
+  StridedRows ref() const noexcept { return {memory_.data(), stride_, shape_.scale_offset()}; }
   MutableStridedRows mutable_ref() noexcept {
-    return {memory_.data(), stride_, shape_.scale_bytes > 0 ? shape_.row_bytes : 0};
+    return {memory_.data(), stride_, shape_.scale_offset()};
   }
 
  private:

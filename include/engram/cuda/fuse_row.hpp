@@ -6,6 +6,7 @@
 // is written. The formulas are those of ScoreBody and UpdateBody (gating/fuse.hpp); sums are taken
 // in another order, and so differ in their last bits.
 
+#include <engram/cuda/streaming.hpp>
 #include <engram/gating/fuse.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -39,8 +40,8 @@ struct alignas(16) Sixteen {
   }
 };
 
-/// Reads and writes 16 bytes that pass through once, and leave the nearest cache to what is read
-/// again: the gain, by every token.
+/// Reads 16 bytes that pass through once, and leave the nearest cache to what is read again: the
+/// gain, by every token. Unlike read_once() of what this kernel may write, as a call in place does.
 template <Element T>
 ENGRAM_HD ENGRAM_ALWAYS_INLINE Sixteen<T> read_passing(const Sixteen<T>* at) noexcept {
 #if defined(__CUDA_ARCH__)
@@ -48,14 +49,6 @@ ENGRAM_HD ENGRAM_ALWAYS_INLINE Sixteen<T> read_passing(const Sixteen<T>* at) noe
   return {{v.x, v.y, v.z, v.w}};
 #else
   return *at;
-#endif
-}
-template <Element T>
-ENGRAM_HD ENGRAM_ALWAYS_INLINE void write_passing(Sixteen<T>* at, const Sixteen<T>& x) noexcept {
-#if defined(__CUDA_ARCH__)
-  __stcs(reinterpret_cast<uint4*>(at), uint4{x.words[0], x.words[1], x.words[2], x.words[3]});
-#else
-  *at = x;
 #endif
 }
 
@@ -203,7 +196,8 @@ ENGRAM_HD void fuse_row(const Block& block, FuseShared& shared, const FuseCall<T
     } else if (!call.add_residual) {
       o = Vector();
     }
-    write_passing(out + at, o);
+    write_once(reinterpret_cast<std::byte*>(out + at),
+               {{o.words[0], o.words[1], o.words[2], o.words[3]}});
   }
   if (call.norms.size() != 0) {
     ENGRAM_CUDA_UNROLL

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #pragma once
 
-// Who is told how far a call is that takes seconds: any function of a number that says whether to
-// go on. Here the one that nobody listens to.
+// Progress of calls that take seconds: a function that is called with how much is done, in rows or
+// bytes, as the call says; false ends the call.
 
 #include <engram/core/ids.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Goes on to the end.
+/// The one that ends nothing.
 struct Unwatched {
   constexpr bool operator()(Index) const noexcept { return true; }
 };

@@ -146,7 +146,8 @@ reduce_row_gradients(const Dev& device, const DeviceRowPlan<Row>& plan,
 ///            NonFinite::fail that waits for all sums: one that is NaN or infinite leaves all rows
 ///            as they are, and device.wait() says not_finite (index: the lowest such row).
 /// The others as of reduce_row_gradients(); sums are written too.
-/// Status     also invalid_config: a rate or decay that is not finite.
+/// Status     also invalid_config (a rate or decay that is not finite) and unsupported (rows that
+///            begin between two elements of T; index: its bytes).
 /// Cost       one read of the gradients, one read and write of each row and its state; three
 ///            launches, with NonFinite::fail four. No allocation, can be captured.
 template <KernelDevice Dev, class Row, class Store, class T, RowOptimizer Optimizer>
@@ -169,6 +170,8 @@ ENGRAM_HIDDEN Status update_rows(const Dev& device, Table<Store, PlainCodec<T>>&
       per_row > 0 && (state.extent(0) != table.num_rows() || state.extent(1) != per_row))
     return {Code::shape_mismatch, 0, state.extent(1) != per_row ? per_row : table.num_rows()};
   if (!is_finite(step.rate) || !is_finite(step.decay)) return {Code::invalid_config};
+  if (Status s = check_row_places<T>(table.store().mutable_ref(), table.num_rows()); !s.ok())
+    return s;
 
   using Update = RowUpdateBody<decltype(table.store().mutable_ref()), T, Row, Optimizer>;
   const Update update{table.store().mutable_ref(),

@@ -198,7 +198,7 @@ class StagedBatch {
     const auto rows = StoreView<DeviceSpace, std::byte>::make(
         on_gpu.take<std::byte>(slots * stride), {slots, store.row_bytes(), store.scale_bytes()},
         stride);
-    if (!rows.ok()) return rows.failure();
+    if (!rows.ok()) return fail(rows.status().code, {"staged batch: ", rows.message()});
     return std::unique_ptr<StagedBatch>(
         new StagedBatch(std::move(batch.value()), std::move(resident.value()), store, codec,
                         row_width, most_ids, control, GpuMemory{state, places, rows.value()}));

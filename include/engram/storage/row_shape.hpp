@@ -13,6 +13,9 @@ struct RowShape {
   Index num_rows = 0;
   Index row_bytes = 0;    ///< of a row's codes
   Index scale_bytes = 0;  ///< of its scales; 0: a format without
+
+  /// Bytes from a row's codes to its scales behind them; 0: no scales.
+  constexpr Index scale_offset() const noexcept { return scale_bytes > 0 ? row_bytes : 0; }
 };
 
 /// Bytes from one row to the next that let a row touch as few cache lines as its size allows: whole
@@ -28,7 +31,7 @@ constexpr Index default_stride(Index bytes) noexcept {
 }
 
 /// Bytes between rows on a GPU: whole multiples of 16, because a thread reads 16 bytes at once and
-/// only from there. V4.1's rows of 264 bytes take 272.
+/// only from there. V4.1's rows of 264 bytes take 272. Precondition: that of default_stride().
 constexpr Index device_stride(Index bytes) noexcept { return (bytes + 15) / 16 * 16; }
 
 /// Rows that lie without a gap.
@@ -36,8 +39,9 @@ constexpr Index dense_stride(Index bytes) noexcept { return bytes; }
 
 ENGRAM_BEGIN_LOOPS
 
-/// `stride`, or for 0 what `chosen` makes of the bytes of a row, or why there can be no such rows;
-/// all their bytes fit 64 bits. `what` names the store.
+/// `stride`, or for 0 what `chosen` makes of the bytes of a row, at most 2^63 - 65. `what` names
+/// the store. Fails with invalid_config: a size below 1, a stride below the bytes of a row, more
+/// than 2^63 bytes in all.
 inline Result<Index> row_stride(std::string_view what, const RowShape& shape, Index stride,
                                 Index (*chosen)(Index)) {
   const auto refuse = [what](std::initializer_list<Piece> why) {

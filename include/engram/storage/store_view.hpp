@@ -41,16 +41,14 @@ class StoreView {
   /// Bytes from one row to the next.
   Index stride() const noexcept { return stride_; }
 
-  StridedRows ref() const noexcept { return {rows_, stride_, scale_offset()}; }
+  StridedRows ref() const noexcept { return {rows_, stride_, shape_.scale_offset()}; }
   MutableStridedRows mutable_ref() noexcept requires(!std::is_const_v<Byte>) {
-    return {rows_, stride_, scale_offset()};
+    return {rows_, stride_, shape_.scale_offset()};
   }
 
  private:
   StoreView(Byte* rows, const RowShape& shape, Index stride) noexcept
       : rows_(rows), shape_(shape), stride_(stride) {}
-
-  Index scale_offset() const noexcept { return shape_.scale_bytes > 0 ? shape_.row_bytes : 0; }
 
   Byte* rows_;
   RowShape shape_;

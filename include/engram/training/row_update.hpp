@@ -119,6 +119,16 @@ struct RowUpdateBody {
 
 ENGRAM_BEGIN_LOOPS
 
+/// ok, or unsupported (index: the bytes): rows that are changed in place, as elements of T, begin
+/// at multiples of T's size. Looks at the first two rows' addresses.
+template <class T, class Ref>
+Status check_row_places(const Ref& ref, Index num_rows) noexcept {
+  std::uintptr_t places = 0;
+  for (Index row = 0; row < 2 && row < num_rows; ++row)
+    places |= reinterpret_cast<std::uintptr_t>(ref(row).codes);
+  return places % sizeof(T) == 0 ? Status{} : Status{Code::unsupported, 0, Index{sizeof(T)}};
+}
+
 /// Moves the rows that have a gradient.
 ///
 /// table      rows of float or bf16 in a store that may be written.
@@ -126,7 +136,8 @@ ENGRAM_BEGIN_LOOPS
 /// state      [num_rows(), optimizer.state_width(E)] float, row stride free; zeros at first.
 /// Status     not_finite (index: the lowest such row): a gradient is NaN or infinite; bad_row
 ///            (index: u), shape_mismatch, invalid_config (no share, or a rate or decay that is not
-///            finite). Nothing has been written then.
+///            finite), unsupported (rows that begin between two elements of T; index: its bytes).
+///            Nothing has been written then.
 /// Cost       one read and write of each row and its state, one read of its gradient; no
 /// allocation.
 template <class Row, class Store, class T, RowOptimizer Optimizer, Device Dev = CpuDevice>
@@ -148,6 +159,8 @@ Status update_rows(Table<Store, PlainCodec<T>>& table, const RowGradients<Row>& 
     checked = {Code::shape_mismatch, 0, state.extent(1) != per_row ? per_row : table.num_rows()};
   else if (!is_finite(step.rate) || !is_finite(step.decay))
     checked = {Code::invalid_config};
+  else
+    checked = check_row_places<T>(table.store().mutable_ref(), table.num_rows());
   for (Index u = 0; u < count && checked.ok(); ++u) {
     const auto row = static_cast<Index>(gradients.rows(u));
     const Index before = u == 0 ? -1 : static_cast<Index>(gradients.rows(u - 1));

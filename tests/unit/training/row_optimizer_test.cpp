@@ -4,6 +4,7 @@
 #include <catch.hpp>
 #include <contains.hpp>
 #include <engram/storage/host_store.hpp>
+#include <engram/storage/store_view.hpp>
 #include <engram/training/row_update.hpp>
 #include <random.hpp>
 
@@ -244,4 +245,30 @@ TEST_CASE("row updates refuse what does not fit and write nothing") {
   is(update_rows(t.table, found, t.states(), optimizer, {.rate = 1}), Code::shape_mismatch, 4);
   found.sums = View<const float, 2>(g.data(), 2, 4);
   is(update_rows(t.table, found, t.states(), optimizer, {.rate = 1}), Code::shape_mismatch, 3);
+}
+
+TEST_CASE("row updates refuse rows that begin between two elements") {
+  std::vector<std::byte> memory(64);
+  const std::vector<std::int32_t> zero = {0};
+  const std::vector<float> g = {1, 2};
+  RowGradients<std::int32_t> found;
+  found.rows = View<const std::int32_t, 1>(zero);
+  found.sums = View<const float, 2>(g.data(), 1, 2);
+  const auto move = [&]<class T>(T, Index begin, Index stride) {
+    using Rows = StoreView<HostSpace, std::byte>;
+    const Index bytes = 2 * Index{sizeof(T)};
+    const Rows rows = Rows::make(memory.data() + begin, {3, bytes}, stride).value();
+    auto table = Table<Rows, PlainCodec<T>>::make(rows, {}, 2).value();
+    const std::vector<std::byte> before = memory;
+    const Status status = update_rows(table, found, View<float, 2>(), Sgd(), {.rate = 1});
+    CHECK((memory == before) == !status.ok());
+    return status;
+  };
+  CHECK(move(0.0f, 1, 8) == Status{Code::unsupported, 0, 4});
+  CHECK(move(0.0f, 2, 8) == Status{Code::unsupported, 0, 4});
+  CHECK(move(0.0f, 0, 10) == Status{Code::unsupported, 0, 4});
+  CHECK(move(0.0f, 4, 12).ok());
+  CHECK(move(Bf16(), 1, 4) == Status{Code::unsupported, 0, 2});
+  CHECK(move(Bf16(), 0, 5) == Status{Code::unsupported, 0, 2});
+  CHECK(move(Bf16(), 2, 6).ok());
 }
