@@ -381,8 +381,8 @@ void bench(const CudaDevice& device, const Model& model, Index tokens, Tables& t
   if (!tables.disk) return;
   using Batch = StagedBatch<Background, Bf16Codec>;
   const Index count = tokens * columns, zero = 0;
-  const std::vector<int> ids = some_ids(sets * count, tables.disk->num_rows(), true);
   const auto from_disk = [&](Index rows, const char* where) {
+    const std::vector<int> ids = some_ids(sets * count, tables.disk->num_rows(), true);
     const PinnedMemory host = PinnedMemory::make(Batch::pinned_bytes(*tables.disk, count)).value();
     const Array<std::byte> gpu(Batch::device_bytes(*tables.disk, count, rows));
     const auto batch = Batch::make(*tables.disk, {}, row_width, count, host.view(),

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # On a machine with a GPU: builds the tests and the benchmarks with nvcc alone and runs both, in at most
 # eight minutes and what the build takes. Needs no CMake and no network. What needs cuBLAS, or Python for
-# the comparison, is left out, and said, where it is not. Exits with 1 where anything failed or was left out.
+# the comparison, is left out, and said, where it is not. Exits with 1 where a program failed or says
+# that it skipped something.
 #   bench/cuda/run.sh [--sanitize] [FOLDER [OUT]]
 #     --sanitize   only the tests, under each tool of compute-sanitizer, at most two minutes for each
 #     FOLDER       what pack.sh made, default build/cuda_needs

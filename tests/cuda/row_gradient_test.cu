@@ -36,6 +36,12 @@ struct Planner {
   }
 };
 
+/// For some 10 ms.
+__global__ void stay_busy() {
+  const long long begin = clock64();
+  while (clock64() - begin < 20'000'000) continue;
+}
+
 /// A case on a stream of its own.
 template <class T, class Row, class Optimizer>
 struct Training {
@@ -181,6 +187,23 @@ TEST_CASE("cuda plan: rows that are read once and brought to where they go are t
               .ok());
   REQUIRE(device.wait().ok());
   CHECK(gpu::same_bits(brought.get(), direct.get()));
+}
+
+TEST_CASE("cuda plan: a query of the caller's that was not ready is no failure of the plan") {
+  if (!gpu::is_here()) return;
+  const Case<float, std::int32_t> c(60, 30, 2, 8, 11);
+  Training training(c, Sgd(), NonFinite::skip);
+  gpu::OwnStream busy;
+  cudaEvent_t event = nullptr;
+  REQUIRE(cudaEventCreate(&event) == cudaSuccess);
+  stay_busy<<<1, 1, 0, busy.device().stream>>>();
+  REQUIRE(cudaEventRecord(event, busy.device().stream) == cudaSuccess);
+  REQUIRE(cudaEventQuery(event) == cudaErrorNotReady);
+  CHECK(training.run().ok());
+  CHECK(training.device.wait().ok());
+  REQUIRE(cudaEventSynchronize(event) == cudaSuccess);
+  REQUIRE(cudaEventDestroy(event) == cudaSuccess);
+  CHECK(training.on.results().unique == row_case::on_cpu(c, Sgd(), NonFinite::skip).unique);
 }
 
 TEST_CASE("cuda plan: without a GPU a sentence, unless there is nothing to plan") {
