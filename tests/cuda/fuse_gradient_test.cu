@@ -6,6 +6,8 @@
 #include <engram/cuda/fuse.cuh>
 #include <fuse_case.hpp>
 
+#include <cmath>
+
 using namespace engram;
 using elements::count_far;
 using fuse_case::Case;
@@ -37,9 +39,11 @@ void check_case(std::uint64_t seed, const Shape& shape) {
   CHECK(count_far(found.norms, expected.norms, 2e-5) == 0);
   CHECK(count_far(found.segments, expected.segments, 4e-5) == 0);
   CHECK(count_far(found.to_hidden, expected.to_hidden, 4e-5) == 0);
-  CHECK(count_far(found.gain, expected.gain, 1e-4) == 0);
-  CHECK(count_far(found.conv_gain, expected.conv_gain, 2e-4) == 0);
-  CHECK(count_far(found.conv, expected.conv, 2e-4) == 0);
+  // Sums over the tokens, in another order than the CPU's.
+  const double of_sums = 2e-6 * std::sqrt(static_cast<double>(shape.tokens));
+  CHECK(count_far(found.gain, expected.gain, of_sums) == 0);
+  CHECK(count_far(found.conv_gain, expected.conv_gain, of_sums) == 0);
+  CHECK(count_far(found.conv, expected.conv, of_sums) == 0);
   const auto again = run(3);
   CHECK(gpu::same_bits(again.out, found.out));
   CHECK(gpu::same_bits(again.segments, found.segments));

@@ -32,7 +32,7 @@ struct Staged {
   GatedStore base{500, width, width / 32, gate};
   Store store{base};
   PinnedMemory pinned = PinnedMemory::make(Batch::pinned_bytes(store, count)).value();
-  DeviceMemory memory = DeviceMemory::make(Batch::device_bytes(store, count, 2 * count)).value();
+  DeviceMemory memory = DeviceMemory::make(Batch::device_bytes(store, count, 6 * count)).value();
   std::unique_ptr<Batch> batch =
       Batch::make(store, {}, width, count, pinned.view(), memory.view()).value();
   gpu::Array<Bf16> out{std::vector<Bf16>(at(count * width), to_bf16(-9))};
