@@ -14,6 +14,7 @@
 #include <random_batch.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace fuse_case {
