@@ -6,6 +6,7 @@
 #include <engram/cuda/fuse.cuh>
 #include <fuse_case.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 using namespace engram;
@@ -43,7 +44,7 @@ void check_case(std::uint64_t seed, const Shape& shape) {
   const double of_sums = 2e-6 * std::sqrt(static_cast<double>(shape.tokens));
   CHECK(count_far(found.gain, expected.gain, of_sums) == 0);
   CHECK(count_far(found.conv_gain, expected.conv_gain, of_sums) == 0);
-  CHECK(count_far(found.conv, expected.conv, of_sums) == 0);
+  CHECK(count_far(found.conv, expected.conv, std::min(of_sums, 2e-4)) == 0);
   const auto again = run(3);
   CHECK(gpu::same_bits(again.out, found.out));
   CHECK(gpu::same_bits(again.segments, found.segments));
