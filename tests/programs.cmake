@@ -103,6 +103,10 @@ function(engram_suite_unit)
       elseif(name STREQUAL "cuda_runtime")
         target_link_libraries(unit_cuda_runtime PRIVATE engram_cuda)
         engram_wrap(unit_cuda_runtime ${sources})
+      elseif(name STREQUAL "cuda" AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+        # What a GPU's lanes compute is compared with the CPU's bits; AVX-512 contracts other sums
+        # than the file's own instruction set.
+        target_compile_options(unit_cuda PRIVATE -ffp-contract=off)
       endif()
       if(CMAKE_BUILD_TYPE STREQUAL "Release" AND name IN_LIST engram_folders_without_loops)
         target_compile_options(unit_${name} PRIVATE -O1)
