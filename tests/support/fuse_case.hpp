@@ -269,6 +269,7 @@ class OnDevice {
 
   /// Without anything that is optional.
   void leave_out_options() { with_ = {}; }
+  void leave_out_norms() { with_.norms = {}; }
   /// Other hidden states, at the same place.
   void set_hidden(const std::vector<T>& hidden) { memory_.set(hidden_.data(), hidden); }
   DeviceConv<>& conv() { return conv_; }

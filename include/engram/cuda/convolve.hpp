@@ -30,22 +30,26 @@ struct ConvScratch {
   TapOrder taps;
   View<Index, 1> starts;
   View<Index, 1> before;
+  View<TapTally, 1> tiles;
 
   static Index bytes(Index tokens, Index branches, Index sequences) noexcept {
-    return static_cast<Index>(Workspace::bytes_for<float>(tokens * branches) +
-                              5 * Workspace::bytes_for<Index>(tokens) +
-                              2 * Workspace::bytes_for<Index>(sequences + 1));
+    return static_cast<Index>(
+        Workspace::bytes_for<float>(tokens * branches) + 4 * Workspace::bytes_for<Index>(tokens) +
+        Workspace::bytes_for<Index>(tokens + 1) + 2 * Workspace::bytes_for<Index>(sequences + 1) +
+        Workspace::bytes_for<TapTally>(tap_tiles(tokens)));
   }
   static ConvScratch take(View<std::byte, 1> bytes, Index tokens, Index branches,
                           Index sequences) noexcept {
     Workspace memory(bytes);
     ConvScratch s;
     s.factors = View<float, 2>(memory.take<float>(tokens * branches), tokens, branches);
-    for (View<Index, 1>* list :
-         {&s.taps.order, &s.taps.place, &s.taps.sequence, &s.taps.document, &s.before})
+    for (View<Index, 1>* list : {&s.taps.order, &s.taps.place, &s.taps.sequence, &s.taps.document})
       *list = View<Index, 1>(memory.take<Index>(tokens), tokens);
+    s.before = View<Index, 1>(memory.take<Index>(tokens + 1), tokens + 1);
     for (View<Index, 1>* list : {&s.taps.begins, &s.starts})
       *list = View<Index, 1>(memory.take<Index>(sequences + 1), sequences + 1);
+    const Index count = tap_tiles(tokens);
+    s.tiles = View<TapTally, 1>(memory.take<TapTally>(count), count);
     return s;
   }
 
@@ -73,6 +77,15 @@ void with_most_taps(Index taps, const F& f) noexcept {
     f(std::integral_constant<int, static_cast<int>(most_conv_taps)>());
 }
 
+/// Warps that share a row of a call of few rows, which would leave most of a GPU idle: each has 8
+/// groups of 32 elements or more.
+constexpr Index conv_pieces(Index rows, Index groups) noexcept {
+  constexpr Index many_warps = 8192;
+  const Index wanted = rows == 0 ? 1 : many_warps / rows, most = groups / 8;
+  const Index pieces = wanted < most ? wanted : most;
+  return pieces < 1 ? 1 : pieces;
+}
+
 /// Bytes of workspace for fuse() with a convolution.
 inline Index conv_workspace_bytes(Index tokens, Index branches, Index sequences = 1) noexcept {
   return ConvScratch::bytes(tokens, branches, sequences);
@@ -98,22 +111,6 @@ Status check_conv(const DeviceConv<Start>& conv, Index dilation, Index tokens, I
   return workspace.size() < needed ? Status{Code::workspace_small, 0, needed} : Status{};
 }
 
-/// order_taps() for a call; one item.
-template <class Start, class Report>
-struct OrderTapsBody {
-  SequenceStarts<Start> sequences;
-  View<const Mark, 1> marks;
-  View<Part, 1> parts;
-  ConvScratch scratch;
-  Report errors;
-
-  template <class Block>
-  ENGRAM_HD void operator()(const Block& block, TapShared& shared, Index) const noexcept {
-    order_taps(block, shared, sequences, marks, parts, scratch.taps, scratch.starts, scratch.before,
-               errors);
-  }
-};
-
 /// As EngramLayer::fuse() with a convolution. Arguments as of the other fuse(), and:
 ///
 /// conv       taps at config.dilation; its states are moved behind the tokens of the call.
@@ -122,7 +119,8 @@ struct OrderTapsBody {
 /// Status     also invalid_config, workspace_small; then nothing was launched. device.wait() says
 ///            bad_sequence (index: the entry of starts): then every token passes through and the
 ///            states stay.
-/// Cost       six launches, a warp for each token's branch, which reads D gains, and D weights and
+/// Cost       six launches, two more above a tile of tokens (order_taps.hpp); a warp for each
+/// token's branch, which reads D gains, and D weights and
 ///            values for each tap, mostly from a cache. No allocation, can be captured.
 template <KernelDevice Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row,
           class Start>
@@ -149,9 +147,14 @@ ENGRAM_HIDDEN Status fuse(const Dev& device, DeviceView<Key, 3> keys, DeviceView
   device.for_items(
       PartsBody<Row>::items(tokens),
       PartsBody<Row>{with.marks.for_body(), with.scale.for_body(), with.rows.for_body(), part});
-  device.template for_blocks<TapShared>(
-      1, OrderTapsBody<Start, decltype(device.error_word())>{
-             {conv.starts.for_body()}, with.marks.for_body(), part, scratch, device.error_word()});
+  order_taps(device, TapSearch<Start, decltype(device.error_word())>{{conv.starts.for_body()},
+                                                                     with.marks.for_body(),
+                                                                     part,
+                                                                     scratch.taps,
+                                                                     scratch.starts,
+                                                                     scratch.before,
+                                                                     scratch.tiles,
+                                                                     device.error_word()});
   device.for_items(
       tokens * branches,
       ScoreBody<K, Updated, G>{keys.for_body(), hidden.for_body(), with.gain.for_body(),
@@ -159,16 +162,18 @@ ENGRAM_HIDDEN Status fuse(const Dev& device, DeviceView<Key, 3> keys, DeviceView
                                with.scale.for_body(), with.scores.for_body(), gates.for_body()});
   device.for_items(tokens * branches,
                    ConvFactorBody<V>{values, part, factor, config.conv_eps, scratch.factors});
+  const Index groups = lane_groups_of(width);
+  const Index pieces = with.norms.size() != 0 ? 1 : conv_pieces(tokens * branches, groups);
   with_most_taps(conv.weights.extent(0), [&](auto most) {
-    device.for_items(tokens * branches,
+    device.for_items(tokens * branches * pieces,
                      ConvUpdateBody<V, Updated, decltype(most)::value>{
                          {values, hidden.for_body(), part, factor, config.add_residual,
                           out.for_body(), with.norms.for_body()},
                          columns,
                          conv.weights.for_body(),
-                         config.dilation});
+                         config.dilation,
+                         pieces});
   });
-  const Index groups = lane_groups_of(width);
   device.for_items(conv.sequences() * branches * groups,
                    ConvStateBody<V>{columns, conv.states.for_body(), scratch.starts, groups});
   return {};

@@ -229,10 +229,11 @@ class StagedBatch {
     is_settled_ = false;
     return {};
   }
-  /// Forgets the rows in the GPU's memory: after the store's were changed in place. Call it when
-  /// the last take() is over and nothing is planned.
+  /// Forgets the rows in the GPU's memory, and a batch that was planned and not submitted: after
+  /// the store's rows were changed in place. Call it when the last take() is over.
   void clear() noexcept {
-    settle();
+    is_planned_ = false;
+    is_settled_ = true;
     resident_.clear();
   }
   /// Rows that the GPU's memory has room for.

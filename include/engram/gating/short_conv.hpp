@@ -14,6 +14,9 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
+/// Groups of 32 elements in a row.
+ENGRAM_HD constexpr Index lane_groups_of(Index width) noexcept { return (width + 31) / 32; }
+
 /// Which earlier tokens the taps of each token reach. Arrays of the caller's workspace.
 struct TapOrder {
   View<Index, 1> order;     ///< [T] the tokens that are not absent, in order
@@ -136,27 +139,19 @@ struct ConvColumns {
   }
 };
 
-/// out = hidden + memory with the convolution; item t * G + g.
+/// What one token's taps read, in the order of the taps.
 ///
 /// MostTaps: for how many there is room; on a GPU each thread's memory.
-template <class Value, class Hidden, int MostTaps = most_conv_taps>
-struct ConvUpdateBody {
-  UpdateBody<Value, Hidden> update;
-  ConvColumns<Value> columns;
-  View<const float, 3> conv;
-  Index dilation;
+template <class Value, int MostTaps>
+struct TapSources {
+  typename ConvColumns<Value>::Source source[MostTaps];
+  const float* weights[MostTaps];  ///< [D] of that tap
+  Index tap[MostTaps];
+  int count = 0;
 
-  ENGRAM_ANY_LANES
-  template <class Lanes>
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
-    const Index t = item / update.out.extent(1);
-    const Index g = item % update.out.extent(1);
-    if (update.parts(t) != Part::full) return update(lanes, item);
-
-    const Index width = update.out.extent(2);
-    typename ConvColumns<Value>::Source source[MostTaps];
-    const float* weights[MostTaps];
-    int reached = 0;
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE TapSources(const ConvColumns<Value>& columns,
+                                            View<const float, 3> conv, Index dilation, Index t,
+                                            Index g) noexcept {
     const Index sequence = columns.taps.sequence(t);
     const Index document = columns.taps.document(t);
     const Index here = columns.taps.place(t) - columns.taps.begins(sequence);
@@ -164,22 +159,58 @@ struct ConvUpdateBody {
       const auto found =
           columns.at(sequence, document, here - (conv.extent(0) - 1 - j) * dilation, g);
       if (found.is_zero()) continue;
-      source[reached] = found;
-      weights[reached++] = row_of(conv, j, g);
+      source[count] = found;
+      weights[count] = row_of(conv, j, g);
+      tap[count++] = j;
+    }
+  }
+
+  /// Elements d to d + 31 of the sum over the taps. gain: gain_at() there.
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto sum(const Lanes& lanes, const ConvColumns<Value>& columns,
+                                          Index d,
+                                          const typename Lanes::Float& gain) const noexcept {
+    auto y = lanes.all(0);
+    for (int i = 0; i < count; ++i)
+      y += lanes.load(weights[i] + d, columns.value.extent(1) - d) *
+           columns.load(lanes, source[i], d, gain);
+    return y;
+  }
+};
+
+/// out = hidden + memory with the convolution; item (t * G + g) * pieces + piece.
+template <class Value, class Hidden, int MostTaps = most_conv_taps>
+struct ConvUpdateBody {
+  UpdateBody<Value, Hidden> update;
+  ConvColumns<Value> columns;
+  View<const float, 3> conv;
+  Index dilation;
+  Index pieces = 1;  ///< of a row, each with some of its elements; 1 where norms are written
+
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    const Index row = item / pieces, piece = item % pieces;
+    const Index t = row / update.out.extent(1);
+    const Index g = row % update.out.extent(1);
+    if (update.parts(t) != Part::full) {
+      if (piece == 0) update(lanes, row);
+      return;
     }
 
+    const Index width = update.out.extent(2);
+    const Index whole = (lane_groups_of(width) - 1) / pieces + 1;
+    const Index begin = piece * whole * lanes.width, end = begin + whole * lanes.width;
+    const TapSources<Value, MostTaps> sources(columns, conv, dilation, t, g);
     const Hidden* h = row_of(update.hidden, t, g);
     Hidden* o = row_of(update.out, t, g);
     const Value* v = update.value.data() + t * update.value.stride(0);
     const auto gate = lanes.all(update.gates(t, g));
     auto squares = lanes.all(0);
-    for (Index d = 0; d < width; d += lanes.width) {
+    for (Index d = begin; d < (end < width ? end : width); d += lanes.width) {
       const Index left = width - d;
-      const auto gain = columns.gain_at(lanes, g, d);
-      auto y = lanes.all(0);
-      for (int j = 0; j < reached; ++j)
-        y += lanes.load(weights[j] + d, left) * columns.load(lanes, source[j], d, gain);
-      const auto silu = lanes.silu(y);
+      const auto silu = lanes.silu(sources.sum(lanes, columns, d, columns.gain_at(lanes, g, d)));
       const auto memory = gate * lanes.load(v + d, left) + silu;
       if (update.norms.size() != 0) squares += memory * memory;
       lanes.store(o + d, update.add_residual ? lanes.load(h + d, left) + memory : memory, left);
@@ -216,8 +247,5 @@ struct ConvStateBody {
     }
   }
 };
-
-/// Groups of 32 elements in a row.
-constexpr Index lane_groups_of(Index width) noexcept { return (width + 31) / 32; }
 
 ENGRAM_END_NAMESPACE

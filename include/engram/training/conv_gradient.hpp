@@ -15,27 +15,6 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// What one token's taps read, in the order of the taps.
-template <class Value, int MostTaps>
-struct TapSources {
-  typename ConvColumns<Value>::Source source[MostTaps];
-  Index tap[MostTaps];
-  int count = 0;
-
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE TapSources(const ConvColumns<Value>& columns, Index taps,
-                                            Index dilation, Index t, Index g) noexcept {
-    const Index sequence = columns.taps.sequence(t);
-    const Index here = columns.taps.place(t) - columns.taps.begins(sequence);
-    for (Index j = 0; j < taps; ++j) {
-      const auto found =
-          columns.at(sequence, columns.taps.document(t), here - (taps - 1 - j) * dilation, g);
-      if (found.is_zero()) continue;
-      source[count] = found;
-      tap[count++] = j;
-    }
-  }
-};
-
 /// s = u SiLU'(y), 0 where a token took no part; item t * G + g.
 template <class Value, int MostTaps = most_conv_taps>
 struct ConvSlopeBody {
@@ -56,14 +35,10 @@ struct ConvSlopeBody {
       for (Index d = 0; d < width; d += lanes.width) lanes.store(to + d, lanes.all(0), width - d);
       return;
     }
-    const TapSources<Value, MostTaps> sources(columns, conv.extent(0), dilation, t, g);
+    const TapSources<Value, MostTaps> sources(columns, conv, dilation, t, g);
     for (Index d = 0; d < width; d += lanes.width) {
       const Index left = width - d;
-      const auto gain = columns.gain_at(lanes, g, d);
-      auto y = lanes.all(0);
-      for (int i = 0; i < sources.count; ++i)
-        y += lanes.load(row_of(conv, sources.tap[i], g) + d, left) *
-             columns.load(lanes, sources.source[i], d, gain);
+      const auto y = sources.sum(lanes, columns, d, columns.gain_at(lanes, g, d));
       lanes.store(to + d, lanes.load(row_of(updated, t, g) + d, left) * lanes.silu_slope(y), left);
     }
   }
@@ -170,7 +145,7 @@ struct ConvWeightGradient {
     sums.of_gain = lanes.all(0);
     for (Index t = begin; t < end; ++t) {
       if (columns.parts(t) != Part::full) continue;
-      const TapSources<Value, MostTaps> sources(columns, conv.extent(0), dilation, t, g);
+      const TapSources<Value, MostTaps> sources(columns, conv, dilation, t, g);
       const auto slope = lanes.load(row_of(slopes, t, g) + d, left);
       for (int i = 0; i < sources.count; ++i) {
         const auto& source = sources.source[i];
@@ -182,7 +157,7 @@ struct ConvWeightGradient {
         const auto product =
             slope * (lanes.all(source.factor) * lanes.load(source.value + d, left));
         sums.of_tap[j] += product * gain;
-        sums.of_gain += product * lanes.load(row_of(conv, j, g) + d, left);
+        sums.of_gain += product * lanes.load(sources.weights[i] + d, left);
       }
     }
   }

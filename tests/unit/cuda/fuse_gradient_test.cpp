@@ -7,6 +7,8 @@
 #include <fuse_case.hpp>
 #include <host_arrays.hpp>
 
+#include <algorithm>
+
 using namespace engram;
 using elements::count_far;
 using fuse_case::Case;
@@ -60,6 +62,20 @@ TEST_CASE("fuse on a GPU's threads: the convolution, forward and backward") {
   check_case<Bf16>(3, {20, 3, 64, 2, 3, 1, false});
   check_case<F16>(4, {17, 2, 7, 1, 1, 2});
   check_case<float>(7, {30, 1, 9, 12, 1, 2});  // more taps than small rooms hold
+}
+
+TEST_CASE("fuse on a GPU's threads: a row that several warps share, without norms") {
+  const Case<float> c(1, {20, 2, 1000, 4, 2, 2});
+  HostArrays memory;
+  fuse_case::OnDevice<float, HostArrays> on(c, memory, false);
+  on.leave_out_norms();
+  Reports::Found wrong;
+  REQUIRE(on.forward(ThreadedDevice{Reports{&wrong}}).ok());
+  const auto found = on.results(), expected = fuse_case::on_cpu(c);
+  CHECK(std::count(found.gates.begin(), found.gates.end(), 0.0f) < 40);  // some tokens take part
+  CHECK(count_far(found.out, expected.out, 4e-6) == 0);
+  CHECK(found.states == expected.states);
+  CHECK(found.norms == c.room().norms);
 }
 
 TEST_CASE("fuse on a GPU's threads: backward without a convolution") {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What the threads of a block find of the convolution's taps is what the CPU finds token after
+// What the threads of blocks find of the convolution's taps is what the CPU finds token after
 // token, for any sequences, marks and parts; wrong starts leave every sequence empty.
 #include "threaded_warp.hpp"
 
@@ -7,6 +7,8 @@
 #include <elements.hpp>
 #include <engram/cuda/order_taps.hpp>
 #include <random_batch.hpp>
+
+#include <algorithm>
 
 using namespace engram;
 using elements::at;
@@ -51,16 +53,20 @@ struct Found {
   Reports::Found wrong;
 };
 
-Found by_block(const Batch& batch, View<const int, 1> starts, View<const Mark, 1> marks,
-               Index sequences) {
+Found by_blocks(const Batch& batch, View<const int, 1> starts, View<const Mark, 1> marks,
+                Index sequences) {
   const auto tokens = static_cast<Index>(batch.parts.size());
   Found found{Taps(tokens, sequences), batch.parts, std::vector<Index>(at(sequences + 1), -9), {}};
-  std::vector<Index> before(at(tokens));
-  ThreadedDevice().for_blocks<TapShared>(1, [&](const auto& block, TapShared& shared, Index) {
-    order_taps(block, shared, SequenceStarts<int>{starts}, marks, View<Part, 1>(found.parts),
-               found.taps.view, View<Index, 1>(found.starts), View<Index, 1>(before),
-               Reports{&found.wrong});
-  });
+  std::vector<Index> before(at(tokens + 1));
+  std::vector<TapTally> tiles(at(tap_tiles(tokens)));
+  order_taps(ThreadedDevice(), TapSearch<int, Reports>{{starts},
+                                                       marks,
+                                                       View<Part, 1>(found.parts),
+                                                       found.taps.view,
+                                                       View<Index, 1>(found.starts),
+                                                       View<Index, 1>(before),
+                                                       View<TapTally, 1>(tiles),
+                                                       Reports{&found.wrong}});
   return found;
 }
 
@@ -76,27 +82,27 @@ void check(const Batch& batch, bool with_starts, bool with_marks) {
   expected.view.fill(starts, marks, View<Part, 1>(parts));
 
   const Found found =
-      by_block(batch, with_starts ? View<const int, 1>(batch.starts) : View<const int, 1>(), marks,
-               sequences);
+      by_blocks(batch, with_starts ? View<const int, 1>(batch.starts) : View<const int, 1>(), marks,
+                sequences);
   CHECK(found.wrong.code == Code::ok);
   CHECK(found.starts == starts);
   CHECK(found.parts == parts);
   CHECK(found.taps.begins == expected.begins);
   CHECK(found.taps.place == expected.place);
-  for (Index i = 0; i < expected.begins.back(); ++i)
-    REQUIRE(found.taps.order[at(i)] == expected.order[at(i)]);
-  for (Index t = 0; t < starts.back(); ++t) {
-    REQUIRE(found.taps.sequence[at(t)] == expected.sequence[at(t)]);
-    REQUIRE(found.taps.document[at(t)] == expected.document[at(t)]);
-  }
+  const auto same = [](const std::vector<Index>& a, const std::vector<Index>& b, Index count) {
+    return std::equal(a.begin(), a.begin() + count, b.begin());
+  };
+  CHECK(same(found.taps.order, expected.order, expected.begins.back()));
+  CHECK(same(found.taps.sequence, expected.sequence, starts.back()));
+  CHECK(same(found.taps.document, expected.document, starts.back()));
 }
 
 }  // namespace
 
-TEST_CASE("order taps: a block finds what the CPU finds, over any tiles of tokens") {
+TEST_CASE("order taps: blocks find what the CPU finds, over any tiles of tokens") {
   Random random(1);
   for (const Index tokens : {1, 7, 8, 9, 1023, 1024, 1025, 2600})
-    for (const Index sequences : {1, 5, 200}) {
+    for (const Index sequences : {1, 5, 200, 1500}) {
       INFO(tokens << " tokens, " << sequences << " sequences");
       const Batch batch(random, tokens, sequences);
       check(batch, true, true);
@@ -104,6 +110,11 @@ TEST_CASE("order taps: a block finds what the CPU finds, over any tiles of token
       check(batch, false, true);
       check(batch, false, false);
     }
+}
+
+TEST_CASE("order taps: more tiles than a block has threads") {
+  Random random(3);
+  check(Batch(random, tap_tile_tokens * (threads_of_a_block + 1) + 5, 7), true, true);
 }
 
 TEST_CASE("order taps: no tokens, and sequences of none") {
@@ -114,20 +125,23 @@ TEST_CASE("order taps: no tokens, and sequences of none") {
 }
 
 TEST_CASE("order taps: starts that do not ascend are reported, and nobody takes part") {
-  Random random(2);
-  Batch batch(random, 300, 4);
-  const auto refuse = [&](const std::vector<int>& starts, Index place) {
-    batch.starts = starts;
-    const Found found = by_block(batch, View<const int, 1>(batch.starts), {}, 4);
-    CHECK(found.wrong.code == Code::bad_sequence);
-    CHECK(found.wrong.index == place);
-    CHECK(found.starts == std::vector<Index>(5, 0));
-    CHECK(found.taps.begins == std::vector<Index>(5, 0));
-    CHECK(found.parts == std::vector<Part>(300, Part::absent));
-    CHECK(found.taps.place == std::vector<Index>(300, -1));
-  };
-  refuse({1, 50, 100, 200, 300}, 0);
-  refuse({0, 50, 40, 200, 300}, 2);
-  refuse({0, 50, 100, 200, 301}, 4);
-  refuse({0, -50, 100, 200, 300}, 1);
+  for (const Index tokens : {300, 2300}) {
+    Random random(2);
+    Batch batch(random, tokens, 4);
+    const auto refuse = [&](const std::vector<int>& starts, Index place) {
+      batch.starts = starts;
+      const Found found = by_blocks(batch, View<const int, 1>(batch.starts), {}, 4);
+      CHECK(found.wrong.code == Code::bad_sequence);
+      CHECK(found.wrong.index == place);
+      CHECK(found.starts == std::vector<Index>(5, 0));
+      CHECK(found.taps.begins == std::vector<Index>(5, 0));
+      CHECK(found.parts == std::vector<Part>(at(tokens), Part::absent));
+      CHECK(found.taps.place == std::vector<Index>(at(tokens), -1));
+    };
+    const int end = static_cast<int>(tokens);
+    refuse({1, 50, 100, 200, end}, 0);
+    refuse({0, 50, 40, 200, end}, 2);
+    refuse({0, 50, 100, 200, end + 1}, 4);
+    refuse({0, -50, 100, 200, end}, 1);
+  }
 }

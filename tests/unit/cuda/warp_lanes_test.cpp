@@ -239,7 +239,7 @@ TEST_CASE("fuse rows: only what begins and ends at multiples of 16 bytes") {
 
 TEST_CASE(
     "warp lanes: the convolution and its states agree with the CPU's within its exp's error") {
-  constexpr Index tokens = 11, branches = 2, width = 45, taps = 4, dilation = 2, sequences = 2;
+  constexpr Index tokens = 11, branches = 2, width = 145, taps = 4, dilation = 2, sequences = 2;
   constexpr Index columns = (taps - 1) * dilation;
   Streams<float> s(8, tokens, branches, width);
   for (Part& part : s.parts) part = part == Part::muted ? Part::full : part;
@@ -259,7 +259,7 @@ TEST_CASE(
   struct Results {
     std::vector<float> out, factors, state, norms;
   };
-  const auto convolve = [&](auto run) {
+  const auto convolve = [&](auto run, Index pieces = 1) {
     Results r;
     r.out.assign(s.hidden.size(), -9);
     r.factors.assign(gates.size(), -9);
@@ -274,20 +274,25 @@ TEST_CASE(
     const ConvColumns<float> sources{
         value,   parts, factors, View<const float, 2>(s.gain.data(), branches, width),
         taps_of, state, columns, branches};
-    run(tokens * branches,
+    run(tokens * branches * pieces,
         ConvUpdateBody<float, float>{
             {value, View<const float, 3>(s.hidden.data(), tokens, branches, width), parts, gate,
              true, View<float, 3>(r.out.data(), tokens, branches, width),
-             View<float, 2>(r.norms.data(), tokens, branches)},
+             pieces > 1 ? View<float, 2>() : View<float, 2>(r.norms.data(), tokens, branches)},
             sources,
             View<const float, 3>(conv.data(), taps, branches, width),
-            dilation});
+            dilation,
+            pieces});
     run(sequences * branches * lane_groups_of(width),
         ConvStateBody<float>{sources, state, View<const Index, 1>(starts), lane_groups_of(width)});
     return r;
   };
   const Results cpu = convolve([](Index n, const auto& body) { run_on_cpu(n, body); });
   const Results warp = convolve([](Index n, const auto& body) { ThreadedWarp::run(n, body); });
+  // Five groups of lanes.
+  for (const Index pieces : {2, 3, 4, 5, 7})
+    CHECK(same_bits(convolve([](Index n, const auto& body) { run_on_cpu(n, body); }, pieces).out,
+                    cpu.out));
   CHECK(same_bits(warp.factors, cpu.factors));
   CHECK(same_bits(warp.state, cpu.state));
   CHECK(warp.state != before);
