@@ -488,6 +488,14 @@ TEST_CASE("staged batch: rows that were changed in place are read anew after cle
   s.batch->clear();
   run();
   CHECK(s.gate.rows_read == 2 * distinct);
+
+  // What was planned before the change would mix old rows with new ones.
+  REQUIRE(s.plan(ids).ok());
+  s.gate.edition = 2;
+  s.batch->clear();
+  CHECK(s.batch->submit() == Status{Code::busy, 0, 1});
+  run();
+  CHECK(s.gate.rows_read == 3 * distinct);
   CHECK(s.wrong.code == Code::ok);
 }
 
