@@ -271,7 +271,7 @@ struct Tables {
   Tables(Index hbm_bytes, Index pinned_bytes, Index disk_bytes, const std::string& path) {
     if (auto made = DeviceStore::make(hbm_bytes / row_bytes, row_bytes); made.ok()) {
       hbm.emplace(std::move(made.value()));
-      fill(hbm->mutable_ref(), hbm->num_rows());
+      fill(*hbm);
     } else {
       std::printf("[skipped] %s\n", made.message().c_str());
     }
@@ -281,7 +281,7 @@ struct Tables {
                             : Result<PinnedStore>(made.failure());
     if (locked.ok()) {
       pinned.emplace(std::move(locked.value()));
-      fill(pinned->mutable_ref(), pinned->num_rows());
+      fill(*pinned);
     } else {
       std::printf("[skipped] %s\n", locked.message().c_str());
     }
@@ -429,7 +429,7 @@ int main(int argc, char** argv) {
   DeviceErrors errors = DeviceErrors::make().value();
   cudaStream_t stream = nullptr;
   need(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
-  const CudaDevice device{stream, 0, &errors};
+  const CudaDevice device(stream, errors);
   {
     Tables tables(gib(1), gib(2), gib(3), path);
     for (const Model& model : models)

@@ -6,12 +6,15 @@
 
 #include <engram/core/splitmix.hpp>
 #include <engram/cuda/device_memory.hpp>
+#include <engram/cuda/device_store.hpp>
+#include <engram/cuda/pinned_store.hpp>
 #include <engram/storage/strided_rows.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 namespace cuda_bench {
@@ -72,8 +75,9 @@ inline std::vector<int> some_ids(Index count, Index rows, bool zipf) {
 }
 
 /// Random bytes in all of a store's rows: no NaN, whether they are numbers or e4m3 codes, and
-/// scales near 1, as a model has.
-inline void fill(MutableStridedRows to, Index num_rows) {
+/// scales near 1, as a model has. copy(to, from, bytes).
+template <class Copy>
+void fill(MutableStridedRows to, Index num_rows, const Copy& copy) {
   static const std::vector<std::byte> noise = [] {
     std::vector<std::byte> bytes(std::size_t{64} << 20);
     for (std::byte& byte : bytes) byte = static_cast<std::byte>(random_bits() & 0x3F);
@@ -89,14 +93,17 @@ inline void fill(MutableStridedRows to, Index num_rows) {
   }
   const std::byte* const from = (to.scale_offset > 0 ? scaled : noise).data();
   for (Index at = 0; at < num_rows; at += piece)
-    need(cudaMemcpy(to.base + at * to.stride, from,
-                    static_cast<std::size_t>(std::min(piece, num_rows - at) * to.stride),
-                    cudaMemcpyDefault),
-         "fill");
+    copy(to.base + at * to.stride, from,
+         static_cast<std::size_t>(std::min(piece, num_rows - at) * to.stride));
 }
+inline void copy_to_gpu(void* to, const void* from, std::size_t bytes) {
+  need(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice), "fill");
+}
+inline void fill(DeviceStore& store) { fill(store.mutable_ref(), store.num_rows(), copy_to_gpu); }
+inline void fill(PinnedStore& store) { fill(store.mutable_ref(), store.num_rows(), std::memcpy); }
 template <class T>
 void fill(const Array<T>& array) {
-  fill({array.memory.data(), 64, 0}, array.memory.size() / 64);
+  fill({array.memory.data(), 64, 0}, array.memory.size() / 64, copy_to_gpu);
 }
 
 }  // namespace cuda_bench

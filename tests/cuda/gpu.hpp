@@ -121,7 +121,7 @@ class OwnStream {
   OwnStream(const OwnStream&) = delete;
   ~OwnStream() { (void)cudaStreamDestroy(stream_); }
 
-  CudaDevice device(int most_blocks = 0) { return {stream_, most_blocks, &errors_}; }
+  CudaDevice device(int most_blocks = 0) { return {stream_, errors_, most_blocks}; }
 
   /// What `calls` launches, as a graph that has not run yet.
   template <class Calls>

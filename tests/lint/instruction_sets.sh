@@ -3,7 +3,7 @@
 # A file compiled for new processors must not lend its copies of the library's functions to files
 # compiled for all: the linker keeps one of several equal names. So outside the namespaces that name
 # the instruction set (loops_...), no shared function may use wide vectors.
-#   instruction_sets.sh COMPILER
+#   instruction_sets.sh COMPILER SOURCE [INCLUDE FOLDERS...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [ "$(uname -m)" != x86_64 ] || ! command -v objdump >/dev/null; then
@@ -12,9 +12,11 @@ if [ "$(uname -m)" != x86_64 ] || ! command -v objdump >/dev/null; then
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-echo '#include "tests/consumer/answer.hpp"
-std::string keep() { return answer(); }' >"$folder/part.cpp"
-"$1" -std=c++20 -O2 -march=x86-64-v4 -I . -I include -c "$folder/part.cpp" -o "$folder/part.o"
+compiler=$1
+source=$2
+shift 2
+"$compiler" -std=c++20 -O2 -march=x86-64-v4 -I include "${@/#/-isystem}" -c "tests/lint/$source" \
+  -o "$folder/part.o"
 nm "$folder/part.o" | awk '$2 ~ /[WVu]/ {print $3}' >"$folder/shared"
 objdump -d --no-show-raw-insn "$folder/part.o" | awk '
   /^[0-9a-f]+ </ {name = $2; gsub(/[<>:]/, "", name)}

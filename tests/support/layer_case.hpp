@@ -4,15 +4,15 @@
 // A layer with a convolution over a ragged batch: by the CPU's EngramLayer, and its weights and
 // arrays in a device's memory for DeviceLayer.
 
-#include "elements.hpp"
+#include <elements.hpp>
 
 #include <engram/codec/plain.hpp>
 #include <engram/cuda/device_layer.hpp>
 #include <engram/layer/engram_layer.hpp>
 #include <engram/layer/reference_projection.hpp>
 #include <engram/storage/host_store.hpp>
+#include <random_batch.hpp>
 
-#include <algorithm>
 #include <cstring>
 
 namespace layer_case {
@@ -63,10 +63,7 @@ struct Case {
       marks.push_back(kind == 0 ? Mark::dead : kind == 1 ? Mark::start : Mark::token);
       scale.push_back(random.below(8) == 0 ? 0.0f : 1.5f);
     }
-    for (Index i = 0; i <= s.sequences; ++i)
-      starts.push_back(static_cast<std::int32_t>(random.below(s.tokens + 1)));
-    starts.front() = 0;
-    std::sort(starts.begin(), starts.end());
+    starts = random_batches::random_starts<std::int32_t>(s.tokens, s.sequences, random);
     starts.back() = static_cast<std::int32_t>(s.tokens);
   }
 

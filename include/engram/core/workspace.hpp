@@ -16,6 +16,16 @@ class Workspace {
   constexpr explicit Workspace(View<std::byte, 1> bytes) noexcept
       : at_(bytes.data()), left_(static_cast<std::size_t>(bytes.size())) {}
 
+  /// Bytes that take(Workspace&) takes, whatever the alignment of the memory. It is called with
+  /// one that hands out null.
+  template <class Take>
+  static Index bytes_of(const Take& take) noexcept {
+    Workspace none{View<std::byte, 1>()};
+    none.counts_ = true;
+    take(none);
+    return static_cast<Index>(none.counted_);
+  }
+
   /// Bytes that `count` elements of T need, whatever the alignment of the memory.
   template <class T>
   static constexpr std::size_t bytes_for(Index count) noexcept {
@@ -25,6 +35,10 @@ class Workspace {
   /// The next `count` elements of T, not initialised; null when too few bytes are left.
   template <class T>
   T* take(Index count) noexcept {
+    if (counts_) {
+      counted_ += bytes_for<T>(count);
+      return nullptr;
+    }
     const auto address = reinterpret_cast<std::uintptr_t>(at_);
     const std::size_t skip = (alignment - address % alignment) % alignment;
     const std::size_t need = skip + static_cast<std::size_t>(count) * sizeof(T);
@@ -38,6 +52,8 @@ class Workspace {
  private:
   std::byte* at_;
   std::size_t left_;
+  std::size_t counted_ = 0;
+  bool counts_ = false;
 };
 
 ENGRAM_END_NAMESPACE

@@ -15,10 +15,24 @@
 
 #include <cublasLt.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 ENGRAM_BEGIN_NAMESPACE
+
+struct DestroyBlasHandle {
+  void operator()(cublasLtContext* handle) const noexcept { (void)cublasLtDestroy(handle); }
+};
+using BlasHandle = std::unique_ptr<cublasLtContext, DestroyBlasHandle>;
+
+/// The operands of a product as cuBLAS sees them, and at multiples of how many bytes they begin.
+struct BlasOperands {
+  cublasLtMatrixLayout_t weight, rows, out;
+  std::uint32_t weight_alignment, rows_alignment, out_alignment;
+};
+
+ENGRAM_BEGIN_LOOPS
 
 /// The status of a cuBLAS call; system_error is its cublasStatus_t.
 inline Status blas_status(cublasStatus_t status) noexcept {
@@ -35,11 +49,6 @@ inline Failure blas_failure(cublasStatus_t status) {
                  sentence({"projection: cuBLAS says ", cublasLtGetStatusName(status), ", ",
                            cublasLtGetStatusString(status)})};
 }
-
-struct DestroyBlasHandle {
-  void operator()(cublasLtContext* handle) const noexcept { (void)cublasLtDestroy(handle); }
-};
-using BlasHandle = std::unique_ptr<cublasLtContext, DestroyBlasHandle>;
 
 /// A handle of the current GPU.
 inline cublasStatus_t make_blas_handle(BlasHandle& made) {
@@ -58,12 +67,6 @@ inline std::uint32_t alignment_of(const void* place, std::uint32_t most) noexcep
   return alignment_of(reinterpret_cast<std::uintptr_t>(place), most);
 }
 
-/// The operands of a product as cuBLAS sees them, and at multiples of how many bytes they begin.
-struct BlasOperands {
-  cublasLtMatrixLayout_t weight, rows, out;
-  std::uint32_t weight_alignment, rows_alignment, out_alignment;
-};
-
 /// Sets an attribute of a product, unless one before was refused.
 template <class T>
 void set_blas_attribute(cublasStatus_t& status, cublasLtMatmulDescOpaque_t& operation,
@@ -72,12 +75,17 @@ void set_blas_attribute(cublasStatus_t& status, cublasLtMatmulDescOpaque_t& oper
     status = cublasLtMatmulDescSetAttribute(&operation, what, &value, sizeof value);
 }
 
-/// The plan for a number of tokens, or null.
+/// Where the plan for a number of tokens stands among plans in order of their tokens, or would.
+template <class Plans>
+auto blas_plan_place(Plans& plans, Index tokens) noexcept {
+  return std::lower_bound(plans.begin(), plans.end(), tokens,
+                          [](const auto& plan, Index t) { return plan.tokens < t; });
+}
+/// That plan, or null.
 template <class Plan>
 const Plan* blas_plan_for(const std::vector<Plan>& plans, Index tokens) noexcept {
-  for (const Plan& plan : plans)
-    if (plan.tokens == tokens) return &plan;
-  return nullptr;
+  const auto found = blas_plan_place(plans, tokens);
+  return found != plans.end() && found->tokens == tokens ? &*found : nullptr;
 }
 
 /// The algorithm that cuBLAS advises, and the bytes it wants. Partial sums are kept in float, never
@@ -124,4 +132,5 @@ inline void* blas_workspace(std::byte* bytes, std::size_t wanted) noexcept {
   return wanted == 0 ? nullptr : bytes + (blas_alignment - place % blas_alignment) % blas_alignment;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

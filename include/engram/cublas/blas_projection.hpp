@@ -100,8 +100,9 @@ class BlasProjection {
   Index workspace_bytes_ = 0;
 };
 
-inline Result<BlasProjection> BlasProjection::make(View<const BlasMatrix, 1> matrices,
-                                                   Index branches, View<const Index, 1> tokens) {
+ENGRAM_ALWAYS_INLINE Result<BlasProjection> BlasProjection::make(View<const BlasMatrix, 1> matrices,
+                                                                 Index branches,
+                                                                 View<const Index, 1> tokens) {
   const Result<ProjectionShape> shape = projection_shape(matrices, branches);
   if (!shape.ok()) return shape.failure();
   if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
@@ -121,7 +122,7 @@ inline Result<BlasProjection> BlasProjection::make(View<const BlasMatrix, 1> mat
 }
 
 /// cuBLAS counts columns first: to it the outputs [N, T] are weight^T [N, M] times rows [M, T].
-inline cublasStatus_t BlasProjection::add(const BlasMatrix& matrix, Index begin) {
+ENGRAM_ALWAYS_INLINE cublasStatus_t BlasProjection::add(const BlasMatrix& matrix, Index begin) {
   Product product{};
   product.matrix = matrix.weight.data();
   product.begin = begin;
@@ -141,7 +142,7 @@ inline cublasStatus_t BlasProjection::add(const BlasMatrix& matrix, Index begin)
   return s;
 }
 
-inline Result<void> BlasProjection::prepare(Index tokens) {
+ENGRAM_ALWAYS_INLINE Result<void> BlasProjection::prepare(Index tokens) {
   if (tokens < 1)
     return fail(Code::invalid_config,
                 {"projection: prepared for ", tokens, " tokens, expected at least 1"});
@@ -155,11 +156,11 @@ inline Result<void> BlasProjection::prepare(Index tokens) {
     s = choose(plan, i);
   if (s != CUBLAS_STATUS_SUCCESS) return blas_failure(s);
   workspace_bytes_ = std::max(workspace_bytes_, blas_workspace_bytes(plan.workspace));
-  plans_.push_back(plan);
+  plans_.insert(blas_plan_place(plans_, tokens), plan);
   return {};
 }
 
-inline cublasStatus_t BlasProjection::choose(Plan& plan, std::size_t i) {
+ENGRAM_ALWAYS_INLINE cublasStatus_t BlasProjection::choose(Plan& plan, std::size_t i) {
   Product& product = products_[i];
   auto& chosen = plan.of[i];
   cublasStatus_t s = cublasLtMatrixLayoutInit(
@@ -177,9 +178,9 @@ inline cublasStatus_t BlasProjection::choose(Plan& plan, std::size_t i) {
   return s;
 }
 
-inline Status BlasProjection::project(cudaStream_t stream, DeviceView<const Bf16, 2> e,
-                                      DeviceView<Bf16, 3> segments,
-                                      DeviceView<std::byte, 1> workspace) const noexcept {
+ENGRAM_ALWAYS_INLINE Status BlasProjection::project(
+    cudaStream_t stream, DeviceView<const Bf16, 2> e, DeviceView<Bf16, 3> segments,
+    DeviceView<std::byte, 1> workspace) const noexcept {
   if (const Status s = check_blas_call(shape_, e, segments); !s.ok()) return s;
   const Index tokens = e.extent(0);
   if (tokens == 0) return {};

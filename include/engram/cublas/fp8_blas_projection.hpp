@@ -40,7 +40,8 @@ class Fp8BlasProjection {
   ///
   /// Fails with shape_mismatch, or unsupported with index 16 (codes, their rows or scales do not
   /// begin at multiples of 16 bytes), both before a GPU is asked; as prepare(); with unsupported
-  /// (no GPU, an old driver, a CUDA toolkit before 12.8), out_of_memory or device.
+  /// (no GPU or one before Blackwell, an old driver, a cuBLAS before 12.8), out_of_memory or
+  /// device.
   static Result<Fp8BlasProjection> make(const Fp8BlasMatrix& matrix, Index branches,
                                         View<const Index, 1> tokens);
 
@@ -128,9 +129,33 @@ class Fp8BlasProjection {
   Index workspace_bytes_ = 0;
 };
 
-inline Result<Fp8BlasProjection> Fp8BlasProjection::make(const Fp8BlasMatrix& matrix,
-                                                         Index branches,
-                                                         View<const Index, 1> tokens) {
+ENGRAM_BEGIN_LOOPS
+
+/// Fails with unsupported unless the current GPU, and the cuBLAS that the program loaded, know
+/// scales of 32 elements: what cuBLAS itself answers differs by version.
+inline Result<void> check_block_scales() {
+  int gpu = 0, major = 0;
+  cudaError_t error = cudaGetDevice(&gpu);
+  if (error == cudaSuccess)
+    error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu);
+  if (error != cudaSuccess) return cuda_failure("projection", error);
+  if (major < 10)
+    return fail(Code::unsupported,
+                {"projection: scales of 32 elements need a GPU of compute capability 10 or above, "
+                 "this one has ",
+                 major});
+  const auto version = static_cast<Index>(cublasLtGetVersion());
+  if (version < 120800)
+    return fail(Code::unsupported,
+                {"projection: scales of 32 elements need cuBLAS 12.8 or newer, this is ",
+                 version / 10000, ".", version / 100 % 100});
+  return {};
+}
+
+ENGRAM_END_LOOPS
+
+ENGRAM_ALWAYS_INLINE Result<Fp8BlasProjection> Fp8BlasProjection::make(
+    const Fp8BlasMatrix& matrix, Index branches, View<const Index, 1> tokens) {
   const Index outputs = matrix.codes.extent(0), inputs = matrix.codes.extent(1);
   if (branches < 1 || outputs < 1 || inputs < 1 || outputs % ((branches + 1) * 32) != 0 ||
       inputs % 32 != 0)
@@ -156,6 +181,7 @@ inline Result<Fp8BlasProjection> Fp8BlasProjection::make(const Fp8BlasMatrix& ma
     return fail(Code::unsupported,
                 {"projection: codes, their rows and scales begin at multiples of 16 bytes"}, 16);
   if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
+  if (const Result<void> known = check_block_scales(); !known.ok()) return known.failure();
   Fp8BlasProjection made;
   made.shape_ = {inputs, outputs / (branches + 1), branches};
   made.codes_ = matrix.codes.data();
@@ -171,7 +197,8 @@ inline Result<Fp8BlasProjection> Fp8BlasProjection::make(const Fp8BlasMatrix& ma
 }
 
 /// cuBLAS counts columns first: to it the outputs [N, T] are weight^T [N, M] times rows [M, T].
-inline cublasStatus_t Fp8BlasProjection::describe([[maybe_unused]] const E8m0* scales) {
+ENGRAM_ALWAYS_INLINE cublasStatus_t
+Fp8BlasProjection::describe([[maybe_unused]] const E8m0* scales) {
 #if CUBLAS_VERSION >= 120800
   cublasStatus_t s = cublasLtMatmulDescInit(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
   const auto each_32 = static_cast<std::int32_t>(CUBLASLT_MATMUL_MATRIX_SCALE_VEC32_UE8M0);
@@ -188,7 +215,7 @@ inline cublasStatus_t Fp8BlasProjection::describe([[maybe_unused]] const E8m0* s
 #endif
 }
 
-inline Result<void> Fp8BlasProjection::prepare(Index tokens) {
+ENGRAM_ALWAYS_INLINE Result<void> Fp8BlasProjection::prepare(Index tokens) {
   if (tokens < 1)
     return fail(Code::invalid_config,
                 {"projection: prepared for ", tokens, " tokens, expected at least 1"});
@@ -210,7 +237,7 @@ inline Result<void> Fp8BlasProjection::prepare(Index tokens) {
         plan.algorithm, plan.workspace);
   if (s != CUBLAS_STATUS_SUCCESS) return blas_failure(s);
   workspace_bytes_ = std::max(workspace_bytes_, bytes_of(plan));
-  plans_.push_back(plan);
+  plans_.insert(blas_plan_place(plans_, tokens), plan);
   return {};
 }
 

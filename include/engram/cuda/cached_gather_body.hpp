@@ -18,7 +18,7 @@ struct CachedGatherShared {
 /// GatherRowBody through the cache, a warp for each row; each block is of one batch.
 ///
 /// Grid: `int thread()`, this one's in its block; `static constexpr int threads, warps` of a block;
-/// `Index block()` and `blocks()`; `void sync()`, where the threads of a block meet.
+/// `Index block()` and `blocks()`; `void sync_block()`, where the threads of a block meet.
 /// Lanes, Atomics: see CachedRows.
 template <class Lanes, class Atomics, class Ref, class Codec, class Row, class Out, class Report>
 struct CachedGatherBody {
@@ -40,7 +40,7 @@ struct CachedGatherBody {
     const auto thread = static_cast<unsigned>(grid.thread());
     const unsigned own_warp = thread / threads_of_a_warp;
     if (thread == 0) shared.batch = enter_batch<Atomics>(slots.clock);
-    grid.sync();
+    grid.sync_block();
 
     RowCacheCounts counts;
     const GatherRowBody<CachedRows<Lanes, Atomics, Ref>, Codec, Row, Out, Report> body{
@@ -53,7 +53,7 @@ struct CachedGatherBody {
       shared.sums[1][own_warp] = counts.misses;
       shared.sums[2][own_warp] = counts.uncached;
     }
-    grid.sync();
+    grid.sync_block();
     if (thread != 0) return;
     std::uint64_t* const totals[3] = {&slots.counts->hits, &slots.counts->misses,
                                       &slots.counts->uncached};

@@ -19,20 +19,20 @@ ENGRAM_BEGIN_NAMESPACE
 template <class Warp>
 struct CacheLanes : WarpLanes<Warp> {
   /// One word for each way: this thread's.
-  struct Words {
+  struct SetWords {
     SlotWord own;
   };
 
   ENGRAM_ANY_LANES
   template <class Atomics>
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE static Words load_set(const std::uint64_t* words) noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static SetWords load_set(const std::uint64_t* words) noexcept {
     const int lane = Warp::lane();
     return {SlotWord{lane < RowSlots::ways ? Atomics::load_acquire(words + lane) : 0}};
   }
   /// The largest rank(word, way), in every lane.
   ENGRAM_ANY_LANES
   template <class Rank>
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE static std::uint32_t largest(const Words& words,
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static std::uint32_t largest(const SetWords& words,
                                                               const Rank& rank) noexcept {
     const int lane = Warp::lane();
     std::uint64_t best = lane < RowSlots::ways ? rank(words.own, lane) : 0;
@@ -43,7 +43,7 @@ struct CacheLanes : WarpLanes<Warp> {
     return static_cast<std::uint32_t>(best);
   }
   ENGRAM_ANY_LANES
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE static SlotWord word(const Words& words, int way) noexcept {
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE static SlotWord word(const SetWords& words, int way) noexcept {
     return {Warp::from_lane(words.own.bits, way)};
   }
   /// What f() says in one lane, which sees what all did before; all see what it did.

@@ -33,14 +33,11 @@ struct ConvScratch {
   View<TapTally, 1> tiles;
 
   static Index bytes(Index tokens, Index branches, Index sequences) noexcept {
-    return static_cast<Index>(
-        Workspace::bytes_for<float>(tokens * branches) + 4 * Workspace::bytes_for<Index>(tokens) +
-        Workspace::bytes_for<Index>(tokens + 1) + 2 * Workspace::bytes_for<Index>(sequences + 1) +
-        Workspace::bytes_for<TapTally>(tap_tiles(tokens)));
+    return Workspace::bytes_of(
+        [=](Workspace& memory) { (void)take(memory, tokens, branches, sequences); });
   }
-  static ConvScratch take(View<std::byte, 1> bytes, Index tokens, Index branches,
+  static ConvScratch take(Workspace& memory, Index tokens, Index branches,
                           Index sequences) noexcept {
-    Workspace memory(bytes);
     ConvScratch s;
     s.factors = View<float, 2>(memory.take<float>(tokens * branches), tokens, branches);
     for (View<Index, 1>* list : {&s.taps.order, &s.taps.place, &s.taps.sequence, &s.taps.document})
@@ -120,8 +117,8 @@ Status check_conv(const DeviceConv<Start>& conv, Index dilation, Index tokens, I
 ///            bad_sequence (index: the entry of starts): then every token passes through and the
 ///            states stay.
 /// Cost       six launches, two more above a tile of tokens (order_taps.hpp); a warp for each
-/// token's branch, which reads D gains, and D weights and
-///            values for each tap, mostly from a cache. No allocation, can be captured.
+///            token's branch, or for a part of it where there are few, which reads D gains, and D
+///            weights and values for each tap, mostly from a cache. No allocation, can be captured.
 template <KernelDevice Dev, Gate G, class Key, class Value, class Hidden, class Updated, class Row,
           class Start>
 ENGRAM_HIDDEN Status fuse(const Dev& device, DeviceView<Key, 3> keys, DeviceView<Value, 2> value,
@@ -141,8 +138,8 @@ ENGRAM_HIDDEN Status fuse(const Dev& device, DeviceView<Key, 3> keys, DeviceView
   const View<Part, 1> part = parts.for_body();
   const View<const float, 2> factor = gates.for_body();
   const View<const V, 2> values = value.for_body();
-  const ConvScratch scratch =
-      ConvScratch::take(workspace.for_body(), tokens, branches, conv.sequences());
+  Workspace memory(workspace.for_body());
+  const ConvScratch scratch = ConvScratch::take(memory, tokens, branches, conv.sequences());
   const ConvColumns<V> columns = scratch.columns(values, part, conv, config.dilation);
   device.for_items(
       PartsBody<Row>::items(tokens),

@@ -47,8 +47,7 @@ struct HardwareGrid {
   __device__ static int thread() noexcept { return static_cast<int>(threadIdx.x); }
   __device__ static Index block() noexcept { return Index{blockIdx.x}; }
   __device__ static Index blocks() noexcept { return Index{gridDim.x}; }
-  /// Where the threads of a block meet.
-  __device__ static void sync() noexcept { __syncthreads(); }
+  __device__ static void sync_block() noexcept { __syncthreads(); }
 };
 
 /// Each warp takes an item, then the one as many items further as there are warps.
@@ -83,51 +82,48 @@ ENGRAM_HIDDEN __global__ void __launch_bounds__(threads_of_a_block)
 struct CudaDevice {
   using space_type = DeviceSpace;
 
-  cudaStream_t stream = nullptr;  ///< the caller's
+  cudaStream_t stream;   ///< the caller's
+  DeviceErrors* errors;  ///< where kernels and launches report to
   /// Blocks of threads_of_a_block that a call may use at the same time. 0: as many as there are
   /// items. It limits how much runs, not on how many multiprocessors.
-  int most_blocks = 0;
-  DeviceErrors* errors = nullptr;  ///< null: nobody hears what a kernel or a launch found wrong
+  int most_blocks;
+
+  CudaDevice(cudaStream_t own_stream, DeviceErrors& reports, int blocks = 0) noexcept
+      : stream(own_stream), errors(&reports), most_blocks(blocks) {}
 
   template <class Body>
   ENGRAM_HIDDEN void for_items(Index n, const Body& body) const noexcept {
-    static_assert(std::is_trivially_copyable_v<Body>,
-                  "engram: a body travels to the GPU by its bytes");
     launch(n, threads_of_a_block / 32, run_on_warps<Body>, n, body);
   }
   /// for_items() for a number of items that only the GPU knows: `*n` in its memory, at most `most`.
-  /// No more blocks than run at once, because those without an item would cost more than their
+  /// No more blocks than can run at once, because those without an item would cost more than their
   /// launch.
   template <class Body>
   ENGRAM_HIDDEN void for_items_up_to(Index most, const Index* n, const Body& body) const noexcept {
-    static_assert(std::is_trivially_copyable_v<Body>,
-                  "engram: a body travels to the GPU by its bytes");
-    constexpr int blocks_of_a_multiprocessor = 2048 / threads_of_a_block;
-    int gpu = 0, multiprocessors = 0;
+    int gpu = 0, multiprocessors = 0, threads = 0;
     note(cudaGetDevice(&gpu));
     note(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, gpu));
+    note(cudaDeviceGetAttribute(&threads, cudaDevAttrMaxThreadsPerMultiProcessor, gpu));
     CudaDevice some = *this;
-    const int at_once = multiprocessors * blocks_of_a_multiprocessor;
+    const int at_once = multiprocessors * (threads / threads_of_a_block);
     if (some.most_blocks == 0 || some.most_blocks > at_once) some.most_blocks = at_once;
     some.launch(most, threads_of_a_block / 32, run_on_warps_up_to<Body>, n, body);
   }
   /// body(block, shared, item) by the threads of a block together, which share a `Shared`.
   template <class Shared, class Body>
   ENGRAM_HIDDEN void for_blocks(Index n, const Body& body) const noexcept {
-    static_assert(std::is_trivially_copyable_v<Body>,
-                  "engram: a body travels to the GPU by its bytes");
     launch(n, 1, run_on_blocks<Shared, Body>, n, body);
   }
   bool agree(bool yes) const noexcept { return yes; }
   /// What became of the calls since the last wait, see DeviceErrors::take(). Waits for the stream.
-  Status wait() const noexcept {
-    return errors != nullptr ? errors->take(stream) : cuda_status(cudaStreamSynchronize(stream));
-  }
+  Status wait() const noexcept { return errors->take(stream); }
 
   /// Launches a kernel, each block for `each` of the items. No items, no launch.
   template <class... Parameters>
   ENGRAM_HIDDEN void launch(Index items, Index each, void (*kernel)(Parameters...),
                             const std::type_identity_t<Parameters>&... with) const noexcept {
+    static_assert((std::is_trivially_copyable_v<Parameters> && ...),
+                  "engram: what a kernel takes travels to the GPU by its bytes");
     if (items <= 0) return;
     const Index most = most_blocks > 0 ? most_blocks : Index{INT32_MAX};
     const Index wanted = (items - 1) / each + 1;
@@ -139,10 +135,8 @@ struct CudaDevice {
     note(cudaLaunchKernelEx(&config, kernel, with...));
   }
   /// What a call of the runtime said, for wait() to tell.
-  void note(cudaError_t error) const noexcept {
-    if (errors != nullptr) errors->note(error);
-  }
-  ErrorWord error_word() const noexcept { return errors != nullptr ? errors->word() : ErrorWord(); }
+  void note(cudaError_t error) const noexcept { errors->note(error); }
+  ErrorWord error_word() const noexcept { return errors->word(); }
 };
 static_assert(check_device<CudaDevice>() && KernelDevice<CudaDevice>);
 

@@ -4,7 +4,7 @@
 // How kernels report: a word of the GPU's memory that keeps the smallest place at which something
 // was wrong. Kernels cannot return a status, and nobody waits for them after each.
 
-#include <engram/cuda/runtime.hpp>
+#include <engram/cuda/device_memory.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
 
@@ -12,13 +12,12 @@ ENGRAM_BEGIN_NAMESPACE
 struct ErrorWord {
   static constexpr unsigned long long none = ~0ULL;
 
-  unsigned long long* word = nullptr;  ///< null: nobody wants to know
+  unsigned long long* word;
 
   /// Notes what is wrong at `index`; the smallest index is kept, whichever thread comes first.
   ENGRAM_HD void report(Code code, Index index) const noexcept {
     const auto found =
         static_cast<unsigned long long>(index) << 8 | static_cast<unsigned long long>(code);
-    if (word == nullptr) return;
 #if defined(__CUDA_ARCH__)
     atomicMin(word, found);
 #else
@@ -43,18 +42,10 @@ class DeviceErrors {
   /// On the current GPU. Fails with unsupported (no GPU, an old driver), out_of_memory or device.
   static Result<DeviceErrors> make();
 
-  DeviceErrors(DeviceErrors&& other) noexcept
-      : word_(other.word_), copy_(other.copy_), launch_(other.launch_) {
-    other.word_ = nullptr;
-    other.copy_ = nullptr;
-  }
+  DeviceErrors(DeviceErrors&&) noexcept = default;
   DeviceErrors& operator=(DeviceErrors&&) = delete;
-  ~DeviceErrors() {
-    if (word_ != nullptr) (void)cuda_status(cudaFree(word_));
-    if (copy_ != nullptr) (void)cuda_status(cudaFreeHost(copy_));
-  }
 
-  ErrorWord word() const noexcept { return {word_}; }
+  ErrorWord word() const noexcept { return {reinterpret_cast<unsigned long long*>(word_.data())}; }
 
   /// A launch or copy that the runtime refused; the first is kept.
   void note(cudaError_t error) noexcept {
@@ -63,7 +54,8 @@ class DeviceErrors {
 
   /// Waits for the stream and takes what went wrong since the last call: a refused launch, what
   /// became of the GPU's work, or what kernels noted, of all their calls the smallest place. busy
-  /// while the stream is captured, which goes on as it was.
+  /// while the stream is captured, which goes on as it was. Streams that report here too are joined
+  /// into this one before: what they report meanwhile may be lost.
   Status take(cudaStream_t stream) noexcept {
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     if (Status s = cuda_status(cudaStreamIsCapturing(stream, &capture)); !s.ok()) return s;
@@ -75,38 +67,34 @@ class DeviceErrors {
       return refused;
     }
     cudaError_t error =
-        cudaMemcpyAsync(copy_, word_, sizeof *word_, cudaMemcpyDeviceToHost, stream);
-    if (error == cudaSuccess) error = cudaMemsetAsync(word_, 0xFF, sizeof *word_, stream);
+        cudaMemcpyAsync(copy_.data(), word_.data(), word_bytes, cudaMemcpyDeviceToHost, stream);
+    if (error == cudaSuccess) error = cudaMemsetAsync(word_.data(), 0xFF, word_bytes, stream);
     const cudaError_t waited = cudaStreamSynchronize(stream);
     if (error == cudaSuccess) error = waited;
     if (error != cudaSuccess) return cuda_status(error);
-    return ErrorWord::status_of(*copy_);
+    return ErrorWord::status_of(*reinterpret_cast<const unsigned long long*>(copy_.data()));
   }
 
  private:
-  DeviceErrors() = default;
+  static constexpr Index word_bytes = sizeof(unsigned long long);
 
-  unsigned long long* word_ = nullptr;  // on the GPU
-  unsigned long long* copy_ = nullptr;  // page-locked
+  DeviceErrors(DeviceMemory word, PinnedMemory copy)
+      : word_(std::move(word)), copy_(std::move(copy)) {}
+
+  DeviceMemory word_;
+  PinnedMemory copy_;
   Status launch_;
 };
 
-inline Result<DeviceErrors> DeviceErrors::make() {
-  if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
-  DeviceErrors errors;
-  void* word = nullptr;
-  void* copy = nullptr;
-  if (const cudaError_t e = cudaMalloc(&word, sizeof *errors.word_); e != cudaSuccess)
-    return cuda_failure("device errors", e);
-  errors.word_ = static_cast<unsigned long long*>(word);
-  if (const cudaError_t e = cudaMallocHost(&copy, sizeof *errors.copy_); e != cudaSuccess)
-    return cuda_failure("device errors", e);
-  errors.copy_ = static_cast<unsigned long long*>(copy);
-  // Streams that do not wait for the legacy one would else overtake it.
-  cudaError_t error = cudaMemset(errors.word_, 0xFF, sizeof *errors.word_);
-  if (error == cudaSuccess) error = cudaStreamSynchronize(nullptr);
+ENGRAM_ALWAYS_INLINE Result<DeviceErrors> DeviceErrors::make() {
+  Result<DeviceMemory> word = DeviceMemory::make(word_bytes);
+  if (!word.ok()) return word.failure();
+  Result<PinnedMemory> copy = PinnedMemory::make(word_bytes);
+  if (!copy.ok()) return copy.failure();
+  const cudaError_t error =
+      finish_on_legacy_stream(cudaMemset(word.value().data(), 0xFF, word_bytes));
   if (error != cudaSuccess) return cuda_failure("device errors", error);
-  return DeviceErrors(std::move(errors));
+  return DeviceErrors(std::move(word.value()), std::move(copy.value()));
 }
 
 ENGRAM_END_NAMESPACE

@@ -181,10 +181,8 @@ Result<DeviceFrontEnd<Mix, Boundary>> DeviceFrontEnd<Mix, Boundary>::make(
   Result<DeviceMemory> memory = DeviceMemory::make(static_cast<Index>(all.size()));
   if (!memory.ok()) return memory.failure();
   made.memory_ = std::move(memory.value());
-  // Streams that do not wait for the legacy one would else overtake it.
-  cudaError_t error =
-      cudaMemcpy(made.memory_.data(), all.data(), all.size(), cudaMemcpyHostToDevice);
-  if (error == cudaSuccess) error = cudaStreamSynchronize(nullptr);
+  const cudaError_t error = finish_on_legacy_stream(
+      cudaMemcpy(made.memory_.data(), all.data(), all.size(), cudaMemcpyHostToDevice));
   if (error != cudaSuccess) return cuda_failure("device front end", error);
   const auto* const at = reinterpret_cast<const std::uint64_t*>(made.memory_.data());
   const std::size_t heads = divisors.size();

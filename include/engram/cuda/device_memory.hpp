@@ -69,6 +69,8 @@ class PinnedMemory {
   Index bytes_ = 0;
 };
 
+ENGRAM_BEGIN_LOOPS
+
 /// out_of_memory with what was asked for and what is free, or another failure of the runtime.
 inline Failure memory_failure(const char* what, Index bytes, cudaError_t error) {
   const Status status = cuda_status(error);
@@ -80,7 +82,15 @@ inline Failure memory_failure(const char* what, Index bytes, cudaError_t error) 
               bytes, status.system_error);
 }
 
-inline Result<DeviceMemory> DeviceMemory::make(Index bytes) {
+/// Waits for a copy or memset that was made on the legacy stream: streams that do not wait for that
+/// one would else overtake it. `error` is what the call said.
+inline cudaError_t finish_on_legacy_stream(cudaError_t error) noexcept {
+  return error == cudaSuccess ? cudaStreamSynchronize(nullptr) : error;
+}
+
+ENGRAM_END_LOOPS
+
+ENGRAM_ALWAYS_INLINE Result<DeviceMemory> DeviceMemory::make(Index bytes) {
   if (bytes < 1)
     return fail(Code::invalid_config, {"device memory: ", bytes, " bytes, expected at least 1"});
   if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
@@ -90,7 +100,7 @@ inline Result<DeviceMemory> DeviceMemory::make(Index bytes) {
   return DeviceMemory(static_cast<std::byte*>(data), bytes);
 }
 
-inline Result<PinnedMemory> PinnedMemory::make(Index bytes) {
+ENGRAM_ALWAYS_INLINE Result<PinnedMemory> PinnedMemory::make(Index bytes) {
   if (bytes < 1)
     return fail(Code::invalid_config, {"pinned memory: ", bytes, " bytes, expected at least 1"});
   if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();

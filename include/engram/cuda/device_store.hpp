@@ -70,8 +70,8 @@ class DeviceStore {
 };
 static_assert(check_mutable_store<DeviceStore>());
 
-inline Result<DeviceStore> DeviceStore::make(Index num_rows, Index row_bytes, Index scale_bytes,
-                                             Index stride) {
+ENGRAM_ALWAYS_INLINE Result<DeviceStore> DeviceStore::make(Index num_rows, Index row_bytes,
+                                                           Index scale_bytes, Index stride) {
   const RowShape shape{num_rows, row_bytes, scale_bytes};
   const Result<Index> step = row_stride("device store", shape, stride, device_stride);
   if (!step.ok()) return step.failure();
@@ -79,6 +79,8 @@ inline Result<DeviceStore> DeviceStore::make(Index num_rows, Index row_bytes, In
   if (!memory.ok()) return memory.failure();
   return DeviceStore(std::move(memory.value()), shape, step.value());
 }
+
+ENGRAM_BEGIN_LOOPS
 
 /// Packs rows of `from` and copies them to `to` on the GPU, piece after piece: while one is on its
 /// way the next is packed. Bytes between rows become 0. Gives the digest of what was sent. See
@@ -125,8 +127,12 @@ Result<std::uint64_t> upload_rows(const Ref& from, const RowShape& shape, std::b
   return digest;
 }
 
+ENGRAM_END_LOOPS
+
 template <AddressableStore From, class Progress>
-Result<DeviceStore> DeviceStore::copy_of(const From& from, const Progress& progress, Index stride) {
+ENGRAM_ALWAYS_INLINE Result<DeviceStore> DeviceStore::copy_of(const From& from,
+                                                              const Progress& progress,
+                                                              Index stride) {
   static_assert(From::space_type::host_accessible,
                 "engram: rows are uploaded from memory that the host reads");
   Result<DeviceStore> store = make(from.num_rows(), from.row_bytes(), from.scale_bytes(), stride);

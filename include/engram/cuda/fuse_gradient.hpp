@@ -30,15 +30,11 @@ struct FuseGradientScratch {
     return TokenChunks{tokens}.count() * (taps + 1) * branches * width;
   }
   static Index bytes(Index tokens, Index branches, Index width, Index taps) noexcept {
-    const Index streams = tokens * branches * width;
-    return static_cast<Index>(
-        Workspace::bytes_for<float>(tokens * branches) +
-        Workspace::bytes_for<float>(sum_count(tokens, branches, width, taps)) +
-        (taps > 0 ? 2 * Workspace::bytes_for<float>(streams) : 0));
+    return Workspace::bytes_of(
+        [=](Workspace& memory) { (void)take(memory, tokens, branches, width, taps); });
   }
-  static FuseGradientScratch take(View<std::byte, 1> bytes, Index tokens, Index branches,
-                                  Index width, Index taps) noexcept {
-    Workspace memory(bytes);
+  static FuseGradientScratch take(Workspace& memory, Index tokens, Index branches, Index width,
+                                  Index taps) noexcept {
     FuseGradientScratch s;
     s.coefficients = View<float, 2>(memory.take<float>(tokens * branches), tokens, branches);
     s.sums = memory.take<float>(sum_count(tokens, branches, width, taps));
@@ -93,7 +89,7 @@ inline Status check_fuse_gradients(DeviceView<const float, 3> updated,
 /// workspace       fuse_backward_workspace_bytes() bytes of the GPU, any alignment.
 /// Status          shape_mismatch (index: the extent expected), invalid_config, workspace_small
 ///                 (index: the bytes); then nothing was launched.
-/// Cost            up to seven launches; no allocation, can be captured.
+/// Cost            up to eight launches; no allocation, can be captured.
 template <KernelDevice Dev, DifferentiableGate G, class Key, class Value, class Hidden, class Row,
           class Start>
 ENGRAM_HIDDEN Status fuse_backward(
@@ -119,8 +115,9 @@ ENGRAM_HIDDEN Status fuse_backward(
   const Index needed = fuse_backward_workspace_bytes(tokens, branches, width, taps);
   if (workspace.size() < needed) return {Code::workspace_small, 0, needed};
 
+  Workspace memory(workspace.for_body());
   const FuseGradientScratch scratch =
-      FuseGradientScratch::take(workspace.for_body(), tokens, branches, width, taps);
+      FuseGradientScratch::take(memory, tokens, branches, width, taps);
   const TokenChunks chunks{tokens};
   const Index blocks = lane_groups_of(width);
   const View<const V, 2> values = value.for_body();
@@ -137,8 +134,8 @@ ENGRAM_HIDDEN Status fuse_backward(
         .template with_stride<1>(of_gain.stride(0));
   };
   if (taps > 0) {
-    const ConvScratch kept =
-        ConvScratch::take(conv_workspace.for_body(), tokens, branches, conv.sequences());
+    Workspace kept_memory(conv_workspace.for_body());
+    const ConvScratch kept = ConvScratch::take(kept_memory, tokens, branches, conv.sequences());
     const ConvColumns<V> columns = kept.columns(values, parts.for_body(), conv, config.dilation);
     const View<const float, 3> weights = conv.weights.for_body();
     with_most_taps(taps, [&](auto room) {

@@ -5,7 +5,7 @@
 // memory decides the speed when enough reads are on the way: rows that need no decoding, and fp8
 // rows, are written 16 bytes a thread, several rows being read before the first is written.
 
-#include <engram/cuda/copy_rows.hpp>
+#include <engram/cuda/copy_rows_body.hpp>
 #include <engram/cuda/cuda_device.cuh>
 #include <engram/cuda/decode_fp8.hpp>
 #include <engram/cuda/gather_body.hpp>

@@ -29,13 +29,6 @@ struct TapShared {
   Index numbers[threads_of_a_block];
 };
 
-struct Sum {
-  ENGRAM_HD Index operator()(Index a, Index b) const noexcept { return a + b; }
-};
-struct Later {
-  ENGRAM_HD Index operator()(Index a, Index b) const noexcept { return a > b ? a : b; }
-};
-
 /// The numbers of all threads up to each, combined; all threads make the call. combine:
 /// associative, and 0 changes nothing. `all` becomes what there is of all threads.
 template <class Block, class Combine>
@@ -61,6 +54,13 @@ ENGRAM_HD Index block_scan(const Block& block, TapShared& shared, Index number,
 /// Report: void report(Code, Index) const.
 template <class Start, class Report>
 struct TapSearch {
+  struct Sum {
+    ENGRAM_HD Index operator()(Index a, Index b) const noexcept { return a + b; }
+  };
+  struct Largest {
+    ENGRAM_HD Index operator()(Index a, Index b) const noexcept { return a > b ? a : b; }
+  };
+
   SequenceStarts<Start> sequences;
   View<const Mark, 1> marks;  ///< [T] or empty
   View<Part, 1> parts;        ///< [T]; tokens behind the last sequence become absent
@@ -107,7 +107,7 @@ struct TapSearch {
     }
     TapTally front;
     front.kept = block_scan(block, shared, own.kept, Sum(), all.kept) - own.kept;
-    (void)block_scan(block, shared, own.begun, Later(), all.begun);
+    (void)block_scan(block, shared, own.begun, Largest(), all.begun);
     front.begun = thread == 0 ? 0 : shared.numbers[thread - 1];
     return front;
   }
@@ -119,11 +119,11 @@ struct TapSearch {
     TapTally own{0, 0};
     for (Index i = block.thread(); i < tile; i += Block::threads) {
       own.kept += tiles(i).kept;
-      own.begun = Later()(own.begun, tiles(i).begun);
+      own.begun = Largest()(own.begun, tiles(i).begun);
     }
     TapTally all;
     (void)block_scan(block, shared, own.kept, Sum(), all.kept);
-    (void)block_scan(block, shared, own.begun, Later(), all.begun);
+    (void)block_scan(block, shared, own.begun, Largest(), all.begun);
     return all;
   }
 
@@ -134,7 +134,7 @@ struct TapSearch {
     TapTally all;
     const TapTally front = tally(block, shared, tile, end, all);
     Index place = tiles_in_front.kept + front.kept;
-    Index document = Later()(tiles_in_front.begun, front.begun);
+    Index document = Largest()(tiles_in_front.begun, front.begun);
     const Index first = first_token(block, tile);
     Index sequence = first < end ? sequences.of(first) : count();
     for (Index t = first; t < last_token(block, tile); ++t) {
@@ -158,7 +158,7 @@ struct TapSearch {
     const Index begin = taps.document(i) - 1;
     taps.document(i) = begin >= start ? before(begin) - before(start) : TapOrder::earlier;
   }
-  ENGRAM_HD Index to_finish() const noexcept { return Later()(tokens(), count() + 1); }
+  ENGRAM_HD Index to_finish() const noexcept { return Largest()(tokens(), count() + 1); }
 
  private:
   ENGRAM_HD Index start_of(Index s) const noexcept {

@@ -12,6 +12,8 @@ ENGRAM_BEGIN_NAMESPACE
 
 /// The rows of a HostStore, page-locked for every GPU of the process. Moves, is not copied; refs
 /// stay valid when it moves. Unlocks when it goes: nothing that reads it may be on the way then.
+/// Kernels read any of its bytes; a copy by the runtime stays within one of the pieces of a GiB in
+/// which it was locked.
 class PinnedStore {
  public:
   using space_type = PinnedSpace;
@@ -28,7 +30,8 @@ class PinnedStore {
   template <class Progress = Unwatched>
   static Result<PinnedStore> make(HostStore&& store, const Progress& progress = {});
 
-  PinnedStore(PinnedStore&&) = default;
+  ENGRAM_ALWAYS_INLINE PinnedStore(PinnedStore&&) = default;
+  ENGRAM_ALWAYS_INLINE ~PinnedStore() = default;
   PinnedStore& operator=(PinnedStore&&) = delete;
 
   Index num_rows() const noexcept { return store_.num_rows(); }
@@ -74,7 +77,8 @@ class PinnedStore {
 static_assert(check_mutable_store<PinnedStore>());
 
 template <class Progress>
-Result<PinnedStore> PinnedStore::make(HostStore&& store, const Progress& progress) {
+ENGRAM_ALWAYS_INLINE Result<PinnedStore> PinnedStore::make(HostStore&& store,
+                                                           const Progress& progress) {
   if (const Result<int> found = cuda_device_count(); !found.ok()) return found.failure();
   int device = 0, same_addresses = 0;
   cudaError_t error = cudaGetDevice(&device);

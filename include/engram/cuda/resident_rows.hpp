@@ -20,7 +20,7 @@ class ResidentRows {
   ///
   /// Fails with invalid_config, or as HostMemory::make(): 28 bytes of host memory a slot, touched
   /// when it is used.
-  static Result<ResidentRows> make(Index num_rows, Index slots) {
+  ENGRAM_ALWAYS_INLINE static Result<ResidentRows> make(Index num_rows, Index slots) {
     if (num_rows < 1 || num_rows > Index{1} << 62 || slots < 1 || slots > INT32_MAX - 1)
       return fail(Code::invalid_config,
                   {"resident rows: ", num_rows, " rows in ", slots, " slots"});
@@ -29,6 +29,8 @@ class ResidentRows {
     if (!memory.ok()) return memory.failure();
     return ResidentRows(std::move(memory.value()), num_rows, slots);
   }
+
+  ENGRAM_ALWAYS_INLINE ResidentRows(ResidentRows&&) = default;
 
   Index num_slots() const noexcept { return num_slots_; }
 

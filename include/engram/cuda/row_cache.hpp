@@ -75,7 +75,7 @@ class RowCache {
   RowSlots slots_;
 };
 
-inline Result<RowCache> RowCache::make(const RowShape& shape, Index bytes) {
+ENGRAM_ALWAYS_INLINE Result<RowCache> RowCache::make(const RowShape& shape, Index bytes) {
   const Index codes = shape.row_bytes, scales = shape.scale_bytes;
   const Result<Index> step = row_stride("row cache", shape, 0, device_stride);
   if (!step.ok()) return step.failure();
@@ -109,9 +109,8 @@ inline Result<RowCache> RowCache::make(const RowShape& shape, Index bytes) {
   slots.stride = stride;
   slots.row_bytes = codes;
   slots.scale_bytes = scales;
-  // Streams that do not wait for the legacy one would else overtake it.
-  cudaError_t error = cudaMemset(base, 0, head_bytes + word_bytes(sets * ways));
-  if (error == cudaSuccess) error = cudaStreamSynchronize(nullptr);
+  const cudaError_t error =
+      finish_on_legacy_stream(cudaMemset(base, 0, head_bytes + word_bytes(sets * ways)));
   if (error != cudaSuccess) return cuda_failure("row cache", error);
   return RowCache(std::move(memory.value()), shape, slots);
 }

@@ -41,10 +41,7 @@ struct RowPlanScratch {
   RowChunk* chunks = nullptr;    ///< [count + 1]
 
   static Index bytes(Index count) noexcept {
-    return static_cast<Index>(
-        Workspace::bytes_for<RowGradientPlan>(1) + 2 * Workspace::bytes_for<std::uint64_t>(count) +
-        Workspace::bytes_for<RowRuns>(count) + Workspace::bytes_for<RowChunks>(count) +
-        Workspace::bytes_for<RowChunk>(count + 1));
+    return Workspace::bytes_of([=](Workspace& memory) { (void)take(memory, count); });
   }
   static RowPlanScratch take(Workspace& memory, Index count) noexcept {
     RowPlanScratch s;

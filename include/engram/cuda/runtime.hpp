@@ -8,6 +8,7 @@
 #include <cuda_runtime_api.h>
 
 ENGRAM_BEGIN_NAMESPACE
+ENGRAM_BEGIN_LOOPS
 
 /// The status of a runtime call. An error is taken from the runtime, which would else give it again
 /// to whoever asks next.
@@ -46,4 +47,5 @@ inline Result<int> cuda_device_count() {
   return count;
 }
 
+ENGRAM_END_LOOPS
 ENGRAM_END_NAMESPACE

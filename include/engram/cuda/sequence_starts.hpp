@@ -7,7 +7,7 @@
 
 ENGRAM_BEGIN_NAMESPACE
 
-/// Which sequence a slot is in.
+/// Which sequence a token is in.
 template <class Start>
 struct SequenceStarts {
   View<const Start, 1> starts;  ///< [S + 1] ascending from 0; empty: one sequence of all tokens

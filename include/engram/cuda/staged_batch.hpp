@@ -167,10 +167,9 @@ class StagedBatch {
   /// gpu     [>= device_bytes(store, most_ids)]: as many rows stay there as have room.
   ///
   /// Fails as FetchBatch::make(), and as ResidentRows::make().
-  static Result<std::unique_ptr<StagedBatch>> make(const Store& store, Codec codec, Index row_width,
-                                                   Index most_ids,
-                                                   View<std::byte, 1, PinnedSpace> pinned,
-                                                   DeviceView<std::byte, 1> gpu) {
+  ENGRAM_ALWAYS_INLINE static Result<std::unique_ptr<StagedBatch>> make(
+      const Store& store, Codec codec, Index row_width, Index most_ids,
+      View<std::byte, 1, PinnedSpace> pinned, DeviceView<std::byte, 1> gpu) {
     const Index least = device_bytes(store, most_ids);
     if (gpu.size() < least)
       return fail(Code::workspace_small,
@@ -184,8 +183,9 @@ class StagedBatch {
     Workspace memory{View<std::byte, 1>(pinned)};
     auto* const control = memory.take<StagingControl>(1);
     const Index bytes = FetchBatch<Store, Codec>::memory_bytes(store, most_ids);
-    auto batch = FetchBatch<Store, Codec>::make(
-        store, codec, row_width, most_ids, View<std::byte, 1>(memory.take<std::byte>(0), bytes));
+    auto batch =
+        FetchBatch<Store, Codec>::make(store, codec, row_width, most_ids,
+                                       View<std::byte, 1>(memory.take<std::byte>(bytes), bytes));
     if (!batch.ok()) return batch.failure();
     const Index stride = device_stride(store.row_bytes() + store.scale_bytes());
     const Index slots = std::min({most_ids + (gpu.size() - least) / stride,
@@ -210,7 +210,7 @@ class StagedBatch {
   /// was late, waits until its rows have been read. mismatch, from then on, once the store was
   /// opened again (its generation() is another): its rows need a new StagedBatch.
   template <class Row>
-  Status plan(View<Row, 3> rows, View<const Index, 1> first_rows) noexcept {
+  ENGRAM_ALWAYS_INLINE Status plan(View<Row, 3> rows, View<const Index, 1> first_rows) noexcept {
     if (!is_taken()) return {Code::busy, 0, 1};
     (void)batch_.wait();
     settle();
@@ -243,7 +243,7 @@ class StagedBatch {
   /// As FetchBatch::submit(), for the first take() that has not ended. Busy, and nothing happens,
   /// unless plan() was ok since the last submit(). A batch that the store refuses has failed:
   /// take() says io; so has one of a store that was opened again since plan() (mismatch).
-  Status submit() noexcept {
+  ENGRAM_ALWAYS_INLINE Status submit() noexcept {
     if (!is_planned_) return {Code::busy, 0, 1};
     is_planned_ = false;
     store_shared(&control_->arrived, 0);
@@ -289,8 +289,8 @@ class StagedBatch {
   ///          launched. device.wait() says busy (the batch was not there in time; it is dropped),
   ///          io (it failed, see wait()), shape_mismatch (it has other extents; index: its ids).
   ///          Then decode() gives zeros.
-  /// Cost     four launches, and each distinct row that is not there once over the link; waiting
-  /// occupies one warp.
+  /// Cost     four launches, and each distinct row that is not there once over the link. Waiting
+  ///          occupies one warp.
   template <KernelDevice Dev>
   ENGRAM_HIDDEN Status take(const Dev& device, Index tokens, Index layers, Index columns,
                             Index timeout) noexcept {
@@ -327,9 +327,9 @@ class StagedBatch {
   }
 
  private:
-  StagedBatch(FetchBatch<Store, Codec> batch, ResidentRows resident, const Store& store,
-              Codec codec, Index row_width, Index most_ids, StagingControl* control,
-              const GpuMemory& gpu)
+  ENGRAM_ALWAYS_INLINE StagedBatch(FetchBatch<Store, Codec> batch, ResidentRows resident,
+                                   const Store& store, Codec codec, Index row_width, Index most_ids,
+                                   StagingControl* control, const GpuMemory& gpu)
       : store_(&store),
         batch_(std::move(batch)),
         resident_(std::move(resident)),

@@ -42,7 +42,7 @@ ENGRAM_HIDDEN inline Result<void> verify_upload(const CudaDevice& device,
   const Result<DeviceMemory> memory = DeviceMemory::make(sizeof(unsigned long long));
   if (!memory.ok()) return memory.failure();
   auto* const total = reinterpret_cast<unsigned long long*>(memory.value().data());
-  const CudaDevice own{device.stream, device.most_blocks, &errors.value()};
+  const CudaDevice own(device.stream, errors.value(), device.most_blocks);
   unsigned long long found = 0;
   errors.value().note(cudaMemsetAsync(total, 0, sizeof *total, own.stream));
   own.launch(store.num_rows(), threads_of_a_block / 32 * rows_of_a_warp,

@@ -76,8 +76,7 @@ class FetchBatch {
   /// slots, and decode() says busy.
   ///
   /// resident  `Index find(RowId)`: the row's slot, or -1. `Index add(RowId)`: a slot for a row
-  /// that
-  ///           has none. All distinct rows are looked for before the first is added.
+  ///           without one. All distinct rows are looked for before the first is added.
   template <class Resident>
   void relocate(Resident& resident) noexcept {
     if (is_relocated_) return;
@@ -98,7 +97,7 @@ class FetchBatch {
   /// Asks for the rows that were planned; what the store refuses is its status.
   ///
   /// flag  null, or written when the batch is done: see Ticket.
-  Status submit(std::uint32_t* flag = nullptr) noexcept {
+  ENGRAM_ALWAYS_INLINE Status submit(std::uint32_t* flag = nullptr) noexcept {
     if (is_open_) return {Code::busy, 0, 1};
     is_read_ = false;
     ticket_.flag = flag;
@@ -172,8 +171,8 @@ class FetchBatch {
   const Reader& reader() const noexcept { return reader_; }
 
  private:
-  FetchBatch(const Store& store, Codec codec, Index row_width, Index most_ids,
-             View<std::byte, 1> memory)
+  ENGRAM_ALWAYS_INLINE FetchBatch(const Store& store, Codec codec, Index row_width, Index most_ids,
+                                  View<std::byte, 1> memory)
       : store_(&store),
         reader_(store.reader()),
         codec_(codec),

@@ -21,13 +21,6 @@ struct LayerScratch {
 
 ENGRAM_BEGIN_LOOPS
 
-inline Index layer_scratch_bytes(Index tokens, Index branches, Index sequences) noexcept {
-  return static_cast<Index>(
-      Workspace::bytes_for<Part>(tokens) + 2 * Workspace::bytes_for<float>(tokens * branches) +
-      4 * Workspace::bytes_for<Index>(tokens) + 2 * Workspace::bytes_for<Index>(sequences + 1));
-}
-
-/// layer_scratch_bytes() bytes of the workspace.
 inline LayerScratch take_layer_scratch(Workspace& memory, Index tokens, Index branches,
                                        Index sequences) noexcept {
   LayerScratch s;
@@ -39,6 +32,10 @@ inline LayerScratch take_layer_scratch(Workspace& memory, Index tokens, Index br
   for (View<Index, 1>* list : {&s.taps.begins, &s.starts})
     *list = View<Index, 1>(memory.take<Index>(sequences + 1), sequences + 1);
   return s;
+}
+inline Index layer_scratch_bytes(Index tokens, Index branches, Index sequences) noexcept {
+  return Workspace::bytes_of(
+      [=](Workspace& memory) { (void)take_layer_scratch(memory, tokens, branches, sequences); });
 }
 
 inline Index sequence_count(const FusionOptions& options) noexcept {

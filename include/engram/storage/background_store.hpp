@@ -13,6 +13,15 @@
 #include <thread>
 
 ENGRAM_BEGIN_NAMESPACE
+ENGRAM_BEGIN_LOOPS
+
+/// What a reader's thread does, under a name of its own for each instruction set.
+template <class State>
+void run_in_background(State* state) noexcept {
+  state->run();
+}
+
+ENGRAM_END_LOOPS
 
 /// See StoreReader; starts its thread when it is made and ends it when it goes, once what is on the
 /// way is done: tickets, rows and bytes live until then. Batches that were submitted while another
@@ -21,10 +30,12 @@ template <class Store>
 class BackgroundReader {
  public:
   /// `store` must outlive the reader.
-  explicit BackgroundReader(const Store& store) : state_(std::make_unique<State>(store)) {}
+  ENGRAM_ALWAYS_INLINE explicit BackgroundReader(const Store& store)
+      : state_(std::make_unique<State>(store)) {}
 
   /// busy when the ticket's batch is on the way, out_of_memory.
-  Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes, Ticket& ticket) noexcept {
+  ENGRAM_ALWAYS_INLINE Status submit(View<const RowId, 1> rows, View<std::byte, 1> bytes,
+                                     Ticket& ticket) noexcept {
     std::list<Batch> next;
 #if ENGRAM_EXCEPTIONS
     try {
@@ -66,7 +77,8 @@ class BackgroundReader {
   };
 
   struct State {
-    explicit State(const Store& store) : reader(store.reader()), thread([this] { run(); }) {}
+    ENGRAM_ALWAYS_INLINE explicit State(const Store& store)
+        : reader(store.reader()), thread(run_in_background<State>, this) {}
     State(const State&) = delete;
     State& operator=(const State&) = delete;
     ~State() {
@@ -79,7 +91,7 @@ class BackgroundReader {
     }
 
     // Batches go from list to list and stay where they are: nothing here allocates.
-    void run() noexcept {
+    ENGRAM_ALWAYS_INLINE void run() noexcept {
       std::list<Batch> taken, open;
       for (;;) {
         {
@@ -104,7 +116,7 @@ class BackgroundReader {
       }
     }
 
-    void finish(Ticket& ticket, Status status) {
+    ENGRAM_ALWAYS_INLINE void finish(Ticket& ticket, Status status) {
       {
         const std::lock_guard lock(mutex);
         finish_ticket(ticket, status);

@@ -30,8 +30,9 @@ constexpr Index default_stride(Index bytes) noexcept {
   return stride;
 }
 
-/// Bytes between rows on a GPU: whole multiples of 16, because a thread reads 16 bytes at once and
-/// only from there. V4.1's rows of 264 bytes take 272. Precondition: that of default_stride().
+/// Bytes between rows on a GPU: whole multiples of 16, so that a row can be copied by threads that
+/// read 16 bytes at once. V4.1's rows of 264 bytes take 272; where they are only decoded, they may
+/// lie without a gap, because decoding reads 8. Precondition: that of default_stride().
 constexpr Index device_stride(Index bytes) noexcept { return (bytes + 15) / 16 * 16; }
 
 /// Rows that lie without a gap.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// cuBLAS's four functions that need a GPU as plain loops, over host memory and the descriptors as
-// cuBLAS keeps them.
+// The functions of cuBLAS and CUDA that need a GPU as plain loops, over host memory and the
+// descriptors as cuBLAS keeps them.
 #include "blas_double.hpp"
 
 #include <catch.hpp>
@@ -91,6 +91,15 @@ extern "C" {
 
 cudaError_t __wrap_cudaGetDeviceCount(int* count) {
   *count = 1;
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaGetDevice(int* gpu) {
+  *gpu = 0;
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
+  CHECK(which == cudaDevAttrComputeCapabilityMajor);
+  *value = calls.capability;
   return cudaSuccess;
 }
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 struct Calls {
+  int capability = 10;  ///< the GPU's, its major number
   int products = 0;
   int searches = 0;
   std::size_t workspace_wanted = 1000;

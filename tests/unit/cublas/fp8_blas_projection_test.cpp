@@ -158,7 +158,13 @@ TEST_CASE("fp8 blas projection: what cannot be is refused, and no product is mad
   CHECK(refused({good.codes, Scales(good.scales.data() + 1, 512)}, 1) ==
         Status{Code::unsupported, 0, 16});
 
-  calls.finds_none = true;  // a GPU without block scales
+  calls.capability = 9;
+  const auto hopper = Fp8BlasProjection::make(good, 1, none);
+  CHECK(hopper.status() == Status{Code::unsupported});
+  CHECK(contains(hopper.message(), "need a GPU of compute capability 10 or above, this one has 9"));
+  calls = {};
+
+  calls.finds_none = true;
   const auto made = Fp8BlasProjection::make(good, 1, batches);
   CHECK(made.status() == Status{Code::unsupported, CUBLAS_STATUS_NOT_SUPPORTED});
   CHECK(contains(made.message(), "CUBLAS_STATUS_NOT_SUPPORTED"));

@@ -7,7 +7,7 @@
 #include <catch.hpp>
 #include <elements.hpp>
 #include <engram/codec/plain.hpp>
-#include <engram/cuda/copy_rows.hpp>
+#include <engram/cuda/copy_rows_body.hpp>
 #include <engram/cuda/decode_fp8.hpp>
 #include <engram/storage/strided_rows.hpp>
 

@@ -83,7 +83,7 @@ struct WarpGrid {
   Index block() const { return own; }
   Index blocks() const { return all; }
   static int thread() { return threads == 1 ? 0 : ThreadedWarp::lane(); }
-  static void sync() {
+  static void sync_block() {
     if constexpr (threads > 1) ThreadedWarp::sync();
   }
 };
