@@ -149,15 +149,13 @@ struct TapSources {
   Index tap[MostTaps];
   int count = 0;
 
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE TapSources(const ConvColumns<Value>& columns,
-                                            View<const float, 3> conv, Index dilation, Index t,
-                                            Index g) noexcept {
-    const Index sequence = columns.taps.sequence(t);
-    const Index document = columns.taps.document(t);
-    const Index here = columns.taps.place(t) - columns.taps.begins(sequence);
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE TapSources(const ConvColumns<Value>& of, View<const float, 3> conv,
+                                            Index dilation, Index t, Index g) noexcept {
+    const Index sequence = of.taps.sequence(t);
+    const Index document = of.taps.document(t);
+    const Index here = of.taps.place(t) - of.taps.begins(sequence);
     for (Index j = 0; j < conv.extent(0); ++j) {
-      const auto found =
-          columns.at(sequence, document, here - (conv.extent(0) - 1 - j) * dilation, g);
+      const auto found = of.at(sequence, document, here - (conv.extent(0) - 1 - j) * dilation, g);
       if (found.is_zero()) continue;
       source[count] = found;
       weights[count] = row_of(conv, j, g);
@@ -168,13 +166,11 @@ struct TapSources {
   /// Elements d to d + 31 of the sum over the taps. gain: gain_at() there.
   ENGRAM_ANY_LANES
   template <class Lanes>
-  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto sum(const Lanes& lanes, const ConvColumns<Value>& columns,
-                                          Index d,
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE auto sum(const Lanes& lanes, const ConvColumns<Value>& of, Index d,
                                           const typename Lanes::Float& gain) const noexcept {
     auto y = lanes.all(0);
     for (int i = 0; i < count; ++i)
-      y += lanes.load(weights[i] + d, columns.value.extent(1) - d) *
-           columns.load(lanes, source[i], d, gain);
+      y += lanes.load(weights[i] + d, of.value.extent(1) - d) * of.load(lanes, source[i], d, gain);
     return y;
   }
 };
