@@ -29,6 +29,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -65,6 +66,8 @@ class Dense {
   Dense(const Model& model, Index tokens, cudaStream_t stream)
       : model_(model),
         tokens_(tokens),
+        stream_(stream),
+        first_(tokens * model.width),
         x_(tokens * model.width),
         qkv_(tokens * model.qkv),
         gates_(tokens * 2 * model.inner) {
@@ -79,12 +82,19 @@ class Dense {
         weights_.emplace_back(size);
         fill(weights_.back());
       }
-    fill(x_);
+    fill(first_);
   }
   Dense(const Dense&) = delete;
   ~Dense() { (void)cublasDestroy(blas_); }
 
   Bf16* hidden() const { return x_.data(); }
+  /// The hidden states of a step's begin: those that a step left would grow or vanish in the next.
+  void begin() const {
+    need(
+        cudaMemcpyAsync(x_.data(), first_.data(), static_cast<std::size_t>(x_.count) * sizeof(Bf16),
+                        cudaMemcpyDeviceToDevice, stream_),
+        "begin");
+  }
   void block(Index b) const {
     const auto weight = [&](Index i) {
       return weights_[static_cast<std::size_t>(4 * b + i)].data();
@@ -99,7 +109,8 @@ class Dense {
   /// out [T, n] = in [T, k] weight [n, k]^T.
   void product(const Bf16* weight, const Bf16* in, Index in_stride, Bf16* out, Index n,
                Index k) const {
-    const float one = 1.0f / 64, zero = 0;  // small, so that nothing becomes infinite
+    // The root of the mean square of what fill() writes is 1 / 7.8: outputs are as large as inputs.
+    const float one = 7.8f / std::sqrt(static_cast<float>(k)), zero = 0;
     need(cublasGemmEx(blas_, CUBLAS_OP_T, CUBLAS_OP_N, static_cast<int>(n),
                       static_cast<int>(tokens_), static_cast<int>(k), &one, weight, CUDA_R_16BF,
                       static_cast<int>(k), in, CUDA_R_16BF, static_cast<int>(in_stride), &zero, out,
@@ -109,7 +120,8 @@ class Dense {
 
   Model model_;
   Index tokens_;
-  Array<Bf16> x_, qkv_, gates_;
+  cudaStream_t stream_;
+  Array<Bf16> first_, x_, qkv_, gates_;
   std::vector<Array<Bf16>> weights_;
   Array<std::byte> workspace_{Index{64} << 20};
   cublasHandle_t blas_ = nullptr;
@@ -178,12 +190,14 @@ class Step {
     need(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking), "stream");
     need(cudaEventCreateWithFlags(&begun_, cudaEventDisableTiming), "event");
     need(cudaEventCreateWithFlags(&there_, cudaEventDisableTiming), "event");
+    dense.begin();
     dense.block(0);  // CUDA and cuBLAS load what they need when it is first used
     if (memory != nullptr) memory->project_and_fuse(device, dense.hidden());
     need(device.wait(), "first calls");
 
     cudaGraph_t graph = nullptr;
     need(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeGlobal), "capture");
+    dense.begin();
     if (memory != nullptr && overlap) {
       need(cudaEventRecord(begun_, device.stream), "fork");
       need(cudaStreamWaitEvent(side_, begun_, 0), "fork");
@@ -370,6 +384,11 @@ void bench(const CudaDevice& device, const Model& model, Index tokens, Tables& t
       need(cached_gather(on, *cache, *tables.pinned, Bf16Codec(), row_width, memory.row_ids(),
                          memory.rows_out()),
            "cached gather");
+    });
+    // The link needs few blocks, which leave the others to the products.
+    add_store(*tables.pinned, "page-locked, by 64 blocks", [&](CudaDevice on) {
+      on.most_blocks = 64;
+      gather_from (*tables.pinned)(on);
     });
   }
   const std::vector<double> s = run();

@@ -74,13 +74,13 @@ inline std::vector<int> some_ids(Index count, Index rows, bool zipf) {
   return ids;
 }
 
-/// Random bytes in all of a store's rows: no NaN, whether they are numbers or e4m3 codes, and
-/// scales near 1, as a model has. copy(to, from, bytes).
+/// Random bytes in all of a store's rows: numbers of both signs below 2 and no NaN, whether they
+/// are bf16, float or e4m3 codes, and scales near 1, as a model has. copy(to, from, bytes).
 template <class Copy>
 void fill(MutableStridedRows to, Index num_rows, const Copy& copy) {
   static const std::vector<std::byte> noise = [] {
     std::vector<std::byte> bytes(std::size_t{64} << 20);
-    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random_bits() & 0x3F);
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random_bits() & 0xBF);
     return bytes;
   }();
   const Index piece = std::max<Index>(1, static_cast<Index>(noise.size()) / to.stride);

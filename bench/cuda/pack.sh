@@ -8,7 +8,8 @@ cd "$(dirname "$0")/../.."
 folder=${1:-build/cuda_needs}
 
 header=$(printf '#include <catch2/catch.hpp>\n' | "${CXX:-g++}" -std=c++20 -M -x c++ - |
-  tr ' ' '\n' | grep '/catch2/catch.hpp$')
+  tr ' ' '\n' | grep '/catch2/catch.hpp$') ||
+  { echo "Catch2's single header is not installed (Debian, Ubuntu: catch2)" && exit 1; }
 mkdir -p "$folder/catch2"
 cp "$header" "$folder/catch2/"
 du -sh "$folder"

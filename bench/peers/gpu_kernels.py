@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What bench/cuda/kernels.cu measures, by PyTorch on the same card: rows and the gate.
 
-usage: gpu_kernels.py [GiB of the table, 8]
+usage: gpu_kernels.py [GiB of the table, 8] [what kernels printed]
 
 Rows: torch.index_select of a million distinct rows, the table's first in another order each time. The
 gate: norms, score, gate and residual of 4,096 tokens of 4 branches of 5,120 in bf16, written as
 PyTorch's users write it, and the same through torch.compile. Medians of 15 calls between events, behind
-a wait on the GPU, so that no launch is timed, as in kernels.cu. Prints a skip line without PyTorch or a
-card.
+a wait on the GPU, so that no launch is timed, as in kernels.cu. With what kernels printed, PyTorch's time
+over the kernel's stands behind each. Prints a skip line without PyTorch or a card.
 """
+import re
 import statistics
 import sys
 
@@ -39,15 +40,24 @@ def seconds(call, rounds=15, inner=4):
     return statistics.median(times)
 
 
+def against(seconds_here, name, must, aim):
+    """How many times as long as the kernel of that name took, where its time is known."""
+    found = re.search(rf"^{re.escape(name)}.*? ([0-9.]+) us", kernels, re.MULTILINE)
+    if not found:
+        return ""
+    return f"  {seconds_here * 1e6 / float(found[1]):5.2f} of the kernel's (must {must}, aim {aim})"
+
+
 def rows(table_bytes):
     for row_bytes in (128, 256, 512, 1024, 2560):
         table = torch.ones(table_bytes // row_bytes, row_bytes // 2, dtype=torch.bfloat16, device="cuda")
         count = min(1 << 20, table.shape[0] // 4)
-        ids = torch.randperm(table.shape[0], device="cuda")[: 4 * count].view(4, count)
+        ids = torch.randperm(table.shape[0], device="cuda")[: 4 * count].int().view(4, count)
         out = torch.empty(count, row_bytes // 2, dtype=torch.bfloat16, device="cuda")
         s = seconds(lambda i: torch.index_select(table, 0, ids[i], out=out))
         print(f"torch.index_select of {row_bytes:4d} bytes, distinct {s * 1e6:9.3f} us "
-              f"{count / s / 1e6:9.1f} M rows/s {2 * count * row_bytes / s / 1e9:8.1f} GB/s")
+              f"{count / s / 1e6:9.1f} M rows/s {2 * count * row_bytes / s / 1e9:8.1f} GB/s"
+              + against(s, f"gather of {row_bytes} bytes, of copy rate", 1.3, 1.55))
         del table, ids, out
 
 
@@ -76,9 +86,12 @@ def gates():
     with torch.no_grad():
         for name, way in ways.items():
             s = seconds(lambda _: way(hidden, keys, value, gain))
-            print(f"torch gate and residual, 4 x 5120 bf16, {name:8s} {s * 1e6:9.3f} us")
+            must, aim = (1.2, 1.5) if name == "compiled" else (5, 8)
+            print(f"torch gate and residual, 4 x 5120 bf16, {name:8s} {s * 1e6:9.3f} us"
+                  + against(s, "gate and residual, 4 x 5120 bf16, of copy rate", must, aim))
 
 
+kernels = open(sys.argv[2]).read() if len(sys.argv) > 2 else ""
 print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
 rows((int(sys.argv[1]) if len(sys.argv) > 1 else 8) << 30)
 gates()

@@ -139,3 +139,37 @@ TEST_CASE("cuda layer: rows read on a second stream have the bits of one call") 
   CHECK(gpu::same_bits(whole.results().out, halves.results().out));
   CHECK(gpu::same_bits(whole.results().state, halves.results().state));
 }
+
+TEST_CASE("cuda layer: streams beside each other share a layer, and keep what is theirs apart") {
+  if (!gpu::is_here()) return;
+  constexpr std::size_t count = 4;
+  const layer_case::Shape shape{64, 2, 128, 3, 16, 3, 2};
+  const Case first(4, shape);
+  HbmTable table = hbm_table(first);
+  gpu::Arrays memory;
+  const layer_case::OnDevice<gpu::Arrays> shared(first, memory);
+  const DeviceLayer layer(table, shared.projection, shared.weights, first.config);
+  const Index bytes = layer.workspace_bytes(64, 2);
+  gpu::OwnStream streams[count];
+  std::vector<Case> cases;
+  for (std::size_t i = 0; i < count; ++i) {
+    const Case other(50 + i, shape);
+    cases.push_back(first);
+    cases[i].rows = other.rows;
+    cases[i].hidden = other.hidden;
+    cases[i].state = other.state;
+  }
+  std::vector<layer_case::OnDevice<gpu::Arrays>> on;
+  for (const Case& c : cases) on.emplace_back(c, memory);
+  std::vector<DeviceView<std::byte, 1>> workspaces;
+  for (auto& one : on) workspaces.push_back(one.workspace(bytes));
+  for (std::size_t i = 0; i < count; ++i)
+    CHECK(layer
+              .forward(streams[i].device(), on[i].rows, on[i].hidden, on[i].out, workspaces[i],
+                       on[i].options)
+              .ok());
+  for (std::size_t i = 0; i < count; ++i) {
+    REQUIRE(streams[i].device().wait().ok());
+    check_results(on[i].results(), layer_case::on_cpu(cases[i]));
+  }
+}

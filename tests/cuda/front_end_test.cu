@@ -127,6 +127,29 @@ TEST_CASE("cuda front end: a draft tree, and going on from an accepted node") {
     CHECK(rows.get() == expected);
     CHECK(nodes.get() == states);
     CHECK(from.get()[0] == root);
+
+    // Going on from an accepted node, and, rolled back, from another.
+    for (const Index accepted : {count - 1, Index{0}}) {
+      const auto next = random_batch<int>(5, 1, 1000, random);
+      NgramState state = states[at(accepted)];
+      std::vector<std::int64_t> behind(at(5 * layers * columns));
+      REQUIRE(both.host
+                  .address(next.tokens, state,
+                           View<std::int64_t, 3>(behind.data(), 5, layers, columns),
+                           View<const Mark, 1>(next.marks))
+                  .ok());
+      const gpu::Array<int> more(next.tokens), starts(std::vector<int>{0, 5});
+      const gpu::Array<Mark> more_marks(next.marks);
+      const gpu::Array<NgramState> going_on(std::vector<NgramState>{nodes.get()[at(accepted)]});
+      const gpu::Array<std::int64_t> found(std::vector<std::int64_t>(behind.size(), -7));
+      REQUIRE(both.device
+                  .address_batch(device, more.read(5), starts.read(2), going_on.view(1),
+                                 found.view(5, layers, columns), more_marks.read(5))
+                  .ok());
+      REQUIRE(device.wait().ok());
+      CHECK(found.get() == behind);
+      CHECK(going_on.get()[0] == state);
+    }
   }
 }
 

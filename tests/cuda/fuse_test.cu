@@ -60,6 +60,14 @@ TEST_CASE("cuda fuse: any width, branches and element give the CPU's result") {
     }
 }
 
+TEST_CASE(
+    "cuda fuse: the widest rows that a block holds, wider ones, and odd numbers of branches") {
+  if (!gpu::is_here()) return;
+  std::uint64_t seed = 200;
+  for (const Index width : {7168, 8192, 8200}) check_fuse<Bf16>(++seed, 5, 2, width, true, false);
+  for (const Index branches : {3, 5, 7}) check_fuse<Bf16>(++seed, 6, branches, 1024, true, true);
+}
+
 TEST_CASE("cuda fuse: without anything that is optional, every token takes part") {
   if (!gpu::is_here()) return;
   Case<float> c(50, {5, 2, 70, 0, 1, 1});

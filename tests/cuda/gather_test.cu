@@ -130,7 +130,8 @@ TEST_CASE("cuda gather: more than 65,535 blocks, and more than 4 GiB of rows and
   const Fp8Codec small;
   const HostStore table = random_table(small, 500, 64, 18);
   const DeviceStore store = DeviceStore::copy_of(table).value();
-  check_gather<int, Bf16>(store, table, small, 64, 65536, 16, 19);  // 262,144 blocks
+  check_gather<int, Bf16>(store, table, small, 64, 65536, 130,
+                          19);  // 128 rows a block: 66,560 blocks
 
   const Bf16Codec codec;
   constexpr Index width = 16384, rows = 150'000;  // 4.9 GB

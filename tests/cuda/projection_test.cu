@@ -83,6 +83,10 @@ TEST_CASE("cuda projection: keys and value of fused and split weights, with and 
                     << '\n';
           continue;
         }
+        if (with_bias && is_split && s.width * s.branches % 8 != 0) {  // the value's bias
+          CHECK(made.status() == Status{Code::unsupported, 0, 16});
+          continue;
+        }
         INFO(made.message());
         REQUIRE(made.ok());
         const BlasProjection& projection = made.value();
@@ -189,7 +193,7 @@ TEST_CASE("cuda projection: a layer over it, beside the layer over the plain loo
   CHECK(found != before);
 }
 
-TEST_CASE("cuda projection: fp8 weights as they are stored give what they give decoded") {
+TEST_CASE("cuda projection: fp8 weights give what the loop gives, decoded and as they are stored") {
   if (!gpu::is_here()) return;
   constexpr Index inputs = 2560, width = 256, branches = 4, outputs = (branches + 1) * width;
   Random random(5);
@@ -211,14 +215,16 @@ TEST_CASE("cuda projection: fp8 weights as they are stored give what they give d
   REQUIRE(decode_weights(device, code_view, scale_view, decoded.view(outputs, inputs)).ok());
   REQUIRE(device.wait().ok());
   const std::vector<Index> batches = {1, 7, 130};
+  const BlasMatrix matrix{decoded.read(outputs, inputs), {}};
+  const auto products =
+      BlasProjection::make(View<const BlasMatrix, 1>(&matrix, 1), branches, batches);
+  REQUIRE(products.ok());
   const auto stored =
       Fp8BlasProjection::make({code_view, tiles.read(tile_bytes)}, branches, batches);
-  if (stored.status().code == Code::unsupported) {
+  if (stored.status().code == Code::unsupported)
     std::cout << "[unsupported on this GPU] fp8 with block scales: " << stored.message() << '\n';
-    return;
-  }
-  INFO(stored.message());
-  REQUIRE(stored.ok());
+  else
+    REQUIRE(stored.ok());
   const auto loop =
       DeviceReferenceProjection<Bf16>::make(decoded.read(outputs, inputs), {}, branches).value();
   const QuantisedProjection expected_by(loop);
@@ -237,13 +243,17 @@ TEST_CASE("cuda projection: fp8 weights as they are stored give what they give d
       REQUIRE(device.wait().ok());
       return out.get();
     };
-    const std::vector<Bf16> found = run(stored.value()), expected = run(expected_by);
-    Index far = 0;
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      const float x = to_float(expected[i]);
-      far += !(std::abs(to_float(found[i]) - x) <= 0x1p-6f * std::abs(x) + 1e-2f);
-    }
-    CHECK(far == 0);
+    const std::vector<Bf16> expected = run(expected_by);
+    const auto count_far = [&](const std::vector<Bf16>& found) {
+      Index far = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        const float x = to_float(expected[i]);
+        far += !(std::abs(to_float(found[i]) - x) <= 0x1p-6f * std::abs(x) + 1e-2f);
+      }
+      return far;
+    };
+    CHECK(count_far(run(QuantisedProjection(products.value()))) == 0);
+    if (stored.ok()) CHECK(count_far(run(stored.value())) == 0);
   }
 }
 

@@ -12,13 +12,15 @@ ENGRAM_BEGIN_NAMESPACE
 /// A matrix of weights, not owned: row n makes output n.
 struct BlasMatrix {
   DeviceView<const Bf16, 2> weight;  ///< [N, M], row stride free
-  DeviceView<const Bf16, 1> bias;    ///< [N] or empty; bf16, as cuBLAS adds to bf16 outputs
+  /// [N] or empty, at a multiple of 16 bytes, which kernels of cuBLAS count on without being told;
+  /// bf16, as cuBLAS adds to bf16 outputs.
+  DeviceView<const Bf16, 1> bias;
 };
 
 ENGRAM_BEGIN_LOOPS
 
 /// The shape of one fused matrix [(G + 1) D, M], or of the keys' [G D, M] and the value's [D, M].
-/// Fails with shape_mismatch.
+/// Fails with shape_mismatch, or unsupported (index 16: where a bias begins).
 inline Result<ProjectionShape> projection_shape(View<const BlasMatrix, 1> matrices,
                                                 Index branches) {
   const auto refuse = [](std::initializer_list<Piece> why) {
@@ -41,6 +43,10 @@ inline Result<ProjectionShape> projection_shape(View<const BlasMatrix, 1> matric
     if (matrix.bias.size() != 0 && matrix.bias.extent(0) != outputs)
       return refuse(
           {"the bias of matrix ", i, " has ", matrix.bias.extent(0), " elements, not ", outputs});
+    if (reinterpret_cast<std::uintptr_t>(matrix.bias.data()) % 16 != 0)
+      return fail(
+          Code::unsupported,
+          {"projection: the bias of matrix ", i, " does not begin at a multiple of 16 bytes"}, 16);
   }
   const Index outputs = matrices(0).weight.extent(0);
   const Index parts = count == 1 ? branches + 1 : branches;

@@ -85,7 +85,7 @@ struct CudaDevice {
   cudaStream_t stream;   ///< the caller's
   DeviceErrors* errors;  ///< where kernels and launches report to
   /// Blocks of threads_of_a_block that a call may use at the same time. 0: as many as there are
-  /// items. It limits how much runs, not on how many multiprocessors.
+  /// items. It limits how much runs, not on how many multiprocessors, and does not reach CUB.
   int most_blocks;
 
   CudaDevice(cudaStream_t own_stream, DeviceErrors& reports, int blocks = 0) noexcept

@@ -76,6 +76,12 @@ TEST_CASE("blas projection: cuBLAS is asked for the product that the reference m
         calls = {};
         const auto made =
             BlasProjection::make(model.matrices(is_split, with_bias), s.branches, batches);
+        if (is_split && with_bias && s.width * s.branches % 8 != 0) {  // where the value's begins
+          CHECK(made.status() == Status{Code::unsupported, 0, 16});
+          CHECK(
+              contains(made.message(), "the bias of matrix 1 does not begin at a multiple of 16"));
+          continue;
+        }
         REQUIRE(made.ok());
         const BlasProjection& projection = made.value();
         CHECK(projection.input_width() == s.inputs);
