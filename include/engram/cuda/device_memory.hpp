@@ -6,6 +6,10 @@
 #include <engram/core/view.hpp>
 #include <engram/cuda/runtime.hpp>
 
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
 ENGRAM_BEGIN_NAMESPACE
 
 /// Bytes of the GPU that is current when it is made, at a multiple of 256. Moves, is not copied.
@@ -44,7 +48,7 @@ class DeviceMemory {
 /// Page-locked bytes of the host, for copies that go on beside other work. Moves, is not copied.
 class PinnedMemory {
  public:
-  /// Fails as DeviceMemory::make().
+  /// Fails as DeviceMemory::make(); the sentence has what the host has free.
   static Result<PinnedMemory> make(Index bytes);
 
   PinnedMemory(PinnedMemory&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
@@ -82,6 +86,16 @@ inline Failure memory_failure(const char* what, Index bytes, cudaError_t error) 
               bytes, status.system_error);
 }
 
+/// "; 123 bytes of the host's memory are free", where the system tells.
+inline std::string free_host_memory() {
+#if defined(_SC_AVPHYS_PAGES)
+  const Index pages = sysconf(_SC_AVPHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && bytes > 0)
+    return sentence({"; ", pages * bytes, " bytes of the host's memory are free"});
+#endif
+  return {};
+}
+
 /// Waits for a copy or memset that was made on the legacy stream: streams that do not wait for that
 /// one would else overtake it. `error` is what the call said.
 inline cudaError_t finish_on_legacy_stream(cudaError_t error) noexcept {
@@ -109,7 +123,8 @@ ENGRAM_ALWAYS_INLINE Result<PinnedMemory> PinnedMemory::make(Index bytes) {
   if (error != cudaSuccess) {
     const Status status = cuda_status(error);
     return fail(status.code,
-                {"pinned memory: ", bytes, " bytes cannot be locked: ", cudaGetErrorString(error)},
+                {"pinned memory: ", bytes, " bytes cannot be locked: ", cudaGetErrorString(error),
+                 free_host_memory()},
                 bytes, status.system_error);
   }
   return PinnedMemory(static_cast<std::byte*>(data), bytes);

@@ -4,8 +4,8 @@
 // A table in host memory that the GPU reads itself, row by row, over its link: larger than the
 // GPU's memory, and as fast as the link where rows are asked for early enough.
 
+#include <engram/cuda/device_memory.hpp>
 #include <engram/cuda/progress.hpp>
-#include <engram/cuda/runtime.hpp>
 #include <engram/storage/host_store.hpp>
 
 ENGRAM_BEGIN_NAMESPACE
@@ -26,7 +26,8 @@ class PinnedStore {
   ///
   /// Fails with unsupported (no GPU; one that knows host memory by other addresses than the host),
   /// invalid_config (rows that another process shares for reading), out_of_memory (more than the
-  /// system lets a process lock; index: the bytes) or device.
+  /// system lets a process lock; index: the bytes) or device. The sentence has what is locked by
+  /// then and what the host has free.
   template <class Progress = Unwatched>
   static Result<PinnedStore> make(HostStore&& store, const Progress& progress = {});
 
@@ -100,10 +101,11 @@ ENGRAM_ALWAYS_INLINE Result<PinnedStore> PinnedStore::make(HostStore&& store,
     error = lock.extend(left < Lock::piece_bytes ? left : Lock::piece_bytes);
     if (error != cudaSuccess) {
       const Status status = cuda_status(error);
-      return fail(status.code,
-                  {"pinned store: ", lock.bytes(), " of ", all,
-                   " bytes are locked, the next are not: ", cudaGetErrorString(error)},
-                  all, status.system_error);
+      return fail(
+          status.code,
+          {"pinned store: ", lock.bytes(), " of ", all,
+           " bytes are locked, the next are not: ", cudaGetErrorString(error), free_host_memory()},
+          all, status.system_error);
     }
     if (!progress(lock.bytes())) return fail(Code::io, "pinned store: given up", -1, ECANCELED);
   }

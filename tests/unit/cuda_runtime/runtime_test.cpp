@@ -4,12 +4,17 @@
 // memory, copies that fail; and an upload, into memory that plays the GPU's.
 #include <catch.hpp>
 #include <contains.hpp>
+#include <engram/cuda/device_errors.hpp>
 #include <engram/cuda/device_store.hpp>
+#include <engram/cuda/pinned_store.hpp>
 #include <engram/cuda/row_cache.hpp>
 #include <engram/storage/host_store.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 using namespace engram;
 
@@ -23,6 +28,9 @@ struct Runtime {
   std::size_t most_bytes = std::size_t{1} << 30;  ///< of one allocation
   int copies_that_work = 1 << 30;
   int allocated = 0;
+  std::vector<std::pair<std::byte*, std::size_t>> locked;  ///< what is registered
+  std::size_t most_locked = 100;                           ///< how many pieces may be
+  bool is_capturing = false;
   cudaError_t last = cudaSuccess;
 };
 Runtime runtime;
@@ -63,6 +71,30 @@ cudaError_t __wrap_cudaMalloc(void** data, std::size_t bytes) { return allocate(
 cudaError_t __wrap_cudaFree(void* data) { return release(data); }
 cudaError_t __wrap_cudaMallocHost(void** data, std::size_t bytes) { return allocate(data, bytes); }
 cudaError_t __wrap_cudaFreeHost(void* data) { return release(data); }
+cudaError_t __wrap_cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = 1;
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaHostRegister(void* data, std::size_t bytes, unsigned) {
+  if (runtime.locked.size() == runtime.most_locked) return runtime.last = cudaErrorMemoryAllocation;
+  runtime.locked.emplace_back(static_cast<std::byte*>(data), bytes);
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaHostUnregister(void* data) {
+  const auto found = std::find_if(runtime.locked.begin(), runtime.locked.end(),
+                                  [&](const auto& piece) { return piece.first == data; });
+  if (found == runtime.locked.end()) return runtime.last = cudaErrorHostMemoryNotRegistered;
+  runtime.locked.erase(found);
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  *status = runtime.is_capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
 cudaError_t __wrap_cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *free = runtime.free;
   *total = runtime.total;
@@ -185,4 +217,67 @@ TEST_CASE("cuda runtime: counts of a cache, and a copy of them that fails") {
   CHECK(cache.counts(nullptr).value().hits == 0);
   runtime.copies_that_work = 0;
   CHECK(cache.counts(nullptr).status().code == Code::device);
+}
+
+TEST_CASE("cuda runtime: a large table is locked a GiB at a time, told after each, and unlocked") {
+  constexpr std::size_t gib = std::size_t{1} << 30;
+  constexpr Index rows = 700'000, stride = 4096;  // 2.67 GiB, of which no page is touched
+  const auto table = [] { return HostStore::make(rows, stride).value(); };
+  runtime = {};
+  std::vector<Index> told;
+  const auto tell = [&](Index bytes) {
+    told.push_back(bytes);
+    return true;
+  };
+  {
+    const PinnedStore store = PinnedStore::make(table(), tell).value();
+    REQUIRE(runtime.locked.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i)
+      CHECK(runtime.locked[i].first == store.ref().base + i * gib);
+    CHECK(runtime.locked[1].second == gib);
+    CHECK(runtime.locked[2].second == rows * stride - 2 * gib);
+    CHECK(told == std::vector<Index>{gib, 2 * gib, rows * stride});
+  }
+  CHECK(runtime.locked.empty());
+
+  runtime.most_locked = 2;
+  HostStore kept = table();
+  const auto refused = PinnedStore::make(std::move(kept), tell);
+  CHECK(refused.status() == Status{Code::out_of_memory,
+                                   static_cast<std::int32_t>(cudaErrorMemoryAllocation),
+                                   rows * stride});
+  CHECK(contains(refused.message(),
+                 "pinned store: 2147483648 of 2867200000 bytes are locked, the next are not: "));
+  CHECK(contains(refused.message(), " bytes of the host's memory are free"));
+  CHECK(runtime.locked.empty());
+  CHECK(runtime.last == cudaSuccess);
+  CHECK(kept.num_rows() == rows);  // the caller's still
+
+  runtime.most_locked = 100;
+  const auto given_up =
+      PinnedStore::make(std::move(kept), [](Index bytes) { return bytes <= Index{1} << 30; });
+  CHECK(given_up.status().code == Code::io);
+  CHECK(runtime.locked.empty());
+}
+
+TEST_CASE(
+    "cuda runtime: what was refused, what kernels noted, and a copy that fails are told once") {
+  runtime = {};
+  DeviceErrors errors = DeviceErrors::make().value();
+  CHECK(errors.take(nullptr).ok());
+  errors.word().report(Code::bad_row, 7);
+  errors.word().report(Code::bad_row, 4);
+  errors.note(cudaErrorInvalidConfiguration);
+  errors.note(cudaErrorNoKernelImageForDevice);  // the first is kept
+  runtime.is_capturing = true;
+  CHECK(errors.take(nullptr) == Status{Code::busy, 0, 1});
+  runtime.is_capturing = false;
+  CHECK(errors.take(nullptr) ==
+        Status{Code::device, static_cast<std::int32_t>(cudaErrorInvalidConfiguration)});
+  CHECK(errors.take(nullptr) == Status{Code::bad_row, 0, 4});
+  CHECK(errors.take(nullptr).ok());
+  runtime.copies_that_work = 0;
+  CHECK(errors.take(nullptr) ==
+        Status{Code::device, static_cast<std::int32_t>(cudaErrorIllegalAddress)});
+  CHECK(runtime.last == cudaSuccess);
 }
