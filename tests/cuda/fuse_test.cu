@@ -106,6 +106,7 @@ TEST_CASE("cuda fuse: a captured call, replayed 72 times with other hidden state
 TEST_CASE("cuda fuse: many tokens", "[large]") {
   if (!gpu::is_here()) return;
   check_fuse<Bf16>(1000, 4096, 4, 256, true, true);
+  check_fuse<Bf16>(1001, 65536, 1, 64, true, false);
 }
 
 TEST_CASE("cuda fuse: shapes that disagree are refused, and nothing is launched") {

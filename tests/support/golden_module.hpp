@@ -263,10 +263,50 @@ void check_gradients(const Dev& device, Memory& memory, const DemoCase& c, GateT
   check_gradient(stored, expected["conv.weight"], "conv.weight");
 }
 
+/// A score's gate; item: which.
+template <class G>
+struct GateBody {
+  G gate;
+  const float* scores;
+  float* gates;
+
+  ENGRAM_ANY_LANES
+  template <class Lanes>
+  ENGRAM_HD ENGRAM_ALWAYS_INLINE void operator()(const Lanes& lanes, Index item) const noexcept {
+    lanes.each(1, [&](Index) { gates[item] = gate(scores[item]); });
+  }
+};
+
+/// The gates at zero, at its two signs and around the clamp.
+template <class Dev, class Memory>
+void check_gates(const Dev& device, Memory& memory, const Value& file) {
+  const std::vector<Value>& cases = file["cases"].items;
+  std::vector<float> scores;
+  for (const Value& c : cases)
+    scores.push_back(
+        c["dot_is_negative_zero"].text == "true" ? -0.0f : static_cast<float>(c["dot"].real()));
+  const auto check = [&](SignedSqrtGate gate, const char* name) {
+    std::vector<float> found(scores.size(), -9);
+    float* const gates = memory.put(found);
+    device.for_items(static_cast<Index>(scores.size()),
+                     GateBody<SignedSqrtGate>{gate, memory.put(scores), gates});
+    REQUIRE(Status(device.wait()).ok());
+    memory.get(gates, found);
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      INFO(name << " of " << scores[i]);
+      CHECK(std::abs(found[i] - cases[i][name].real()) <= 2e-7);
+    }
+  };
+  CHECK(cases.size() > 10);
+  check(SignedSqrtGate{}, "v41_gate");
+  check(SignedSqrtGate{ZeroScore::sign}, "demo_gate");
+}
+
 /// All modules of the golden files, forward and, where a file has gradients, backward.
 template <class Dev, class Memory>
 void check_all(const Dev& device, Memory& memory) {
   const std::string folder = std::string(ENGRAM_TEST_DIR) + "/golden/vectors/";
+  check_gates(device, memory, read_values(folder + "gate_edge_cases.json"));
   const SignedSqrtGate of_the_demo{ZeroScore::sign};
   const Value demo = read_values(folder + "demo_module_vectors.json");
   const DemoCase published = demo_case(demo);
