@@ -36,11 +36,11 @@ struct StagingControl {
   Index rows = 0;  ///< distinct ones that were not in the GPU's memory
 };
 
-/// Whether the GPU has the batch of this turn, and how many rows came with it; in its own memory.
+/// What the last take() found; in the GPU's memory.
 struct StagedState {
-  Index rows = 0;
+  Index rows = 0;           ///< that came with the batch
   std::uint32_t batch = 0;  ///< its number
-  bool is_there = false;
+  bool is_there = false;    ///< false: it was late, failed or of another size
 };
 
 /// Distinct rows of the batches that were planned.
@@ -311,6 +311,11 @@ class StagedBatch {
     device.for_items((ids + 31) / 32, TakePlacesBody{gpu_.state, places_memory_, gpu_.places, ids});
     device.for_items(1, FinishTurnBody{control_, gpu_.state});
     return {};
+  }
+
+  /// For kernels behind take(), of the same graph too.
+  DeviceView<const StagedState, 1> state() const noexcept {
+    return DeviceView<const StagedState, 1>(gpu_.state, 1);
   }
 
   /// Rows of one layer of the batch that was taken, decoded by gather(): with CudaDevice, include

@@ -159,6 +159,7 @@ TEST_CASE("staged batch: rows that are late are zeros, reported, and never anoth
   s.ask(late);
   CHECK(same_bits(s.step(4, 1000), zeros));
   CHECK(s.wrong.code == Code::busy);
+  CHECK_FALSE(s.batch->state().for_body()(0).is_there);
   CHECK(s.batch->is_taken());
   s.wrong = {};
   // The next step is on the GPU already when the late rows arrive, and waits for its own.
@@ -215,6 +216,7 @@ TEST_CASE("staged batch: poll says whether the store has answered, with rows or 
   CHECK(same_bits(s.step(4, 60 * seconds), s.expected(ids)));
   CHECK(s.batch->poll());
   CHECK(s.batch->wait().ok());
+  CHECK(s.batch->state().for_body()(0).is_there);
 
   s.batch->clear();  // or the rows would be there already
   s.gate.set(false);
