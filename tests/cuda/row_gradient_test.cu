@@ -211,6 +211,10 @@ TEST_CASE("cuda plan: what the caller's calls left behind is no failure of the p
   REQUIRE(cudaSetDevice(-1) != cudaSuccess);
   CHECK(training.run().ok());
   CHECK(training.device.wait().ok());
+  stay_busy<<<1, 2048>>>();  // more threads than a block has; nobody else would hear of it
+  CHECK(training.run().ok());
+  CHECK(training.device.wait() ==
+        Status{Code::device, static_cast<std::int32_t>(cudaErrorInvalidConfiguration)});
   CHECK(training.on.results().unique == row_case::on_cpu(c, Sgd(), NonFinite::skip).unique);
 }
 

@@ -43,7 +43,7 @@ inline Result<ProjectionShape> projection_shape(View<const BlasMatrix, 1> matric
     if (matrix.bias.size() != 0 && matrix.bias.extent(0) != outputs)
       return refuse(
           {"the bias of matrix ", i, " has ", matrix.bias.extent(0), " elements, not ", outputs});
-    if (reinterpret_cast<std::uintptr_t>(matrix.bias.data()) % 16 != 0)
+    if (matrix.bias.size() != 0 && reinterpret_cast<std::uintptr_t>(matrix.bias.data()) % 16 != 0)
       return fail(
           Code::unsupported,
           {"projection: the bias of matrix ", i, " does not begin at a multiple of 16 bytes"}, 16);

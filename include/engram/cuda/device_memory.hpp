@@ -86,12 +86,13 @@ inline Failure memory_failure(const char* what, Index bytes, cudaError_t error) 
               bytes, status.system_error);
 }
 
-/// "; 123 bytes of the host's memory are free", where the system tells.
+/// "; 123 bytes of the host's memory are free, its caches apart", where the system tells.
 inline std::string free_host_memory() {
 #if defined(_SC_AVPHYS_PAGES)
   const Index pages = sysconf(_SC_AVPHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
   if (pages > 0 && bytes > 0)
-    return sentence({"; ", pages * bytes, " bytes of the host's memory are free"});
+    return sentence(
+        {"; ", pages * bytes, " bytes of the host's memory are free, its caches apart"});
 #endif
   return {};
 }

@@ -28,7 +28,7 @@ struct CubSorter {
                                     int end_bit, const CudaDevice& device) const noexcept {
     cub::DoubleBuffer<std::uint64_t> keys(pairs[0], pairs[1]);
     std::size_t size = bytes;
-    forget_last_error();
+    take_last_error(device);
     device.note(cub::DeviceRadixSort::SortKeys(memory, size, keys, static_cast<int>(count),
                                                begin_bit, end_bit, device.stream));
     return keys.Current();
@@ -36,14 +36,20 @@ struct CubSorter {
   template <class T>
   ENGRAM_HIDDEN void sum(T* items, Index count, const CudaDevice& device) const noexcept {
     std::size_t size = bytes;
-    forget_last_error();
+    take_last_error(device);
     device.note(cub::DeviceScan::InclusiveScan(memory, size, items, items, Sum(),
                                                static_cast<int>(count), device.stream));
   }
 
   /// CUB asks for the last error after its launches, and would give up for what a call of the
-  /// caller's left there, whose answer the caller has.
-  ENGRAM_HIDDEN static void forget_last_error() noexcept { (void)cudaGetLastError(); }
+  /// caller's left there. The caller has that call's answer; but a launch by <<<>>> has no other,
+  /// so device.wait() tells it.
+  ENGRAM_HIDDEN static void take_last_error(const CudaDevice& device) noexcept {
+    const cudaError_t left = cudaGetLastError();
+    if (left == cudaErrorInvalidConfiguration || left == cudaErrorLaunchOutOfResources ||
+        left == cudaErrorInvalidDeviceFunction || left == cudaErrorNoKernelImageForDevice)
+      device.note(left);
+  }
 
   /// Bytes for any of the calls above over `count` ids, as CUB says for the current GPU.
   ENGRAM_HIDDEN static cudaError_t needed(Index count, std::size_t& bytes) noexcept {

@@ -31,6 +31,7 @@ class ResidentRows {
   }
 
   ENGRAM_ALWAYS_INLINE ResidentRows(ResidentRows&&) = default;
+  ENGRAM_ALWAYS_INLINE ResidentRows& operator=(ResidentRows&&) = default;
 
   Index num_slots() const noexcept { return num_slots_; }
 

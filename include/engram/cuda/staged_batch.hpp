@@ -230,7 +230,8 @@ class StagedBatch {
     return {};
   }
   /// Forgets the rows in the GPU's memory, and a batch that was planned and not submitted: after
-  /// the store's rows were changed in place. Call it when the last take() is over.
+  /// the store's rows were changed in place. Call it when nothing is submitted whose take() is not
+  /// over: that batch may have old rows beside new ones.
   void clear() noexcept {
     is_planned_ = false;
     is_settled_ = true;

@@ -44,6 +44,16 @@ TEST_CASE("projection shapes: one fused matrix, or the keys' and the value's") {
   CHECK(split.value().branches == 4);
 }
 
+TEST_CASE("projection shapes: a bias begins at a multiple of 16 bytes, unless it is empty") {
+  std::vector<BlasMatrix> matrices = {matrix(50, 24, 50)};
+  matrices[0].bias = DeviceView<const Bf16, 1>(place(8194), 50);
+  const auto refused = projection_shape(matrices, 4);
+  CHECK(refused.status() == Status{Code::unsupported, 0, 16});
+  CHECK(contains(refused.message(), "the bias of matrix 0 does not begin at a multiple of 16"));
+  matrices[0].bias = DeviceView<const Bf16, 1>(place(8194), 0);
+  CHECK(projection_shape(matrices, 4).ok());
+}
+
 TEST_CASE("projection shapes: weights that do not fit are refused in a sentence") {
   const auto check = [](const std::vector<BlasMatrix>& matrices, Index branches,
                         const std::string& why) {

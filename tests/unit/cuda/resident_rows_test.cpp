@@ -5,9 +5,14 @@
 #include <random.hpp>
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 using namespace engram;
+
+static_assert(std::is_nothrow_move_constructible_v<ResidentRows> &&
+              std::is_move_assignable_v<ResidentRows> &&
+              !std::is_copy_constructible_v<ResidentRows>);
 
 namespace {
 
