@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# On a machine with a GPU: builds the tests and the benchmarks with nvcc alone and runs both, until
-# 570 seconds have passed: what is not done by then is said. Needs no CMake and no network. What needs cuBLAS, or Python for
-# the comparison, is left out, and said, where it is not. Exits with 1 where a program failed or says
-# that it skipped something.
+# On a machine with a GPU: builds the tests and the benchmarks with nvcc alone and runs both, until 570
+# seconds have passed: what is not done by then is said. Needs no CMake and no network. What needs cuBLAS,
+# or Python for the comparison, is left out, and said, where it is not. Exits with 1 where a program failed
+# or says that it skipped something.
 #   bench/cuda/run.sh [--sanitize] [FOLDER [OUT]]
 #     --sanitize   only the tests, under each tool of compute-sanitizer, at most two minutes for each
 #     FOLDER       what pack.sh made, default build/cuda_needs
