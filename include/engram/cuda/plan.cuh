@@ -108,6 +108,8 @@ class RowPlanner {
   /// Status     shape_mismatch, workspace_small (index: the bytes), unsupported (more than most()
   ///            ids; num_rows * T * H beyond 2^63); then nothing was launched. device.wait() says
   ///            bad_row (index: t * H + c) for an id that is neither -1 nor a row; it counts as -1.
+  ///            device, where a launch by <<<>>> in front was refused: CUB would take it for its
+  ///            own, so the runtime's last error is cleared here.
   /// Cost       a sort of 8-byte numbers on the bits that rows of this table have, two scans, four
   ///            launches. No allocation, can be captured.
   template <class Row>
