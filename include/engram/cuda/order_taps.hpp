@@ -193,7 +193,7 @@ struct OrderTapsBody {
   }
 };
 
-/// What is in a tile; item: the tile.
+/// What is in a tile; item: the tile. Each block looks at all starts, which saves them a launch.
 template <class Search>
 struct CountTapsBody {
   Search search;

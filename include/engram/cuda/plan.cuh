@@ -28,7 +28,6 @@ struct CubSorter {
                                     int end_bit, const CudaDevice& device) const noexcept {
     cub::DoubleBuffer<std::uint64_t> keys(pairs[0], pairs[1]);
     std::size_t size = bytes;
-    take_last_error(device);
     device.note(cub::DeviceRadixSort::SortKeys(memory, size, keys, static_cast<int>(count),
                                                begin_bit, end_bit, device.stream));
     return keys.Current();
@@ -36,7 +35,6 @@ struct CubSorter {
   template <class T>
   ENGRAM_HIDDEN void sum(T* items, Index count, const CudaDevice& device) const noexcept {
     std::size_t size = bytes;
-    take_last_error(device);
     device.note(cub::DeviceScan::InclusiveScan(memory, size, items, items, Sum(),
                                                static_cast<int>(count), device.stream));
   }
@@ -123,6 +121,7 @@ class RowPlanner {
     if (ids.size() > most_) return {Code::unsupported, 0, ids.size()};
     if (workspace.size() < workspace_bytes()) return {Code::workspace_small, 0, workspace_bytes()};
     Workspace memory(workspace.for_body());
+    CubSorter::take_last_error(device);
     const CubSorter sorter{memory.take<std::byte>(static_cast<Index>(sorter_bytes_)),
                            sorter_bytes_};
     made = make_row_plan(device, sorter, ids, num_rows, unique, scatter, memory);
